@@ -1,0 +1,1 @@
+"""The three certificate authorities: user, target, host."""

@@ -1,0 +1,1 @@
+"""bastion.toml as frozen objects."""

@@ -1,0 +1,1 @@
+"""One module a kind of target: how the onward session is opened."""

@@ -1,0 +1,1 @@
+"""From an OIDC sign-in to a named person."""

@@ -1,0 +1,1 @@
+"""What ops do: init, check, targets, rotation."""

@@ -1,0 +1,1 @@
+"""Read, record, write: the corridor every session passes."""

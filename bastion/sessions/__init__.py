@@ -1,0 +1,1 @@
+"""Admission: nothing connects without a policy decision and an open recording."""

@@ -1,0 +1,1 @@
+"""The SSH front: authenticate, route, picker, built-in commands."""

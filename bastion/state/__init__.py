@@ -1,0 +1,1 @@
+"""The authoritative SQLite store: grants, revocations, locks, CA keys, audit events."""

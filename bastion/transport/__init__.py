@@ -1,0 +1,1 @@
+"""asyncssh, tamed: the only place that touches its private names."""

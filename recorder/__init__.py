@@ -1,0 +1,1 @@
+"""Write, seal, recover, index, replay and verify session recordings."""

@@ -1,0 +1,103 @@
+"""What can happen in a session, in the past tense.
+
+These few types are the one vocabulary of the whole data path: connectors produce them, the relay carries them,
+the journal writes them down, readers give them back. `Input`, `InputEnded`, `Resized`, `Signalled` and
+`BreakSent` travel from the client to the target; the others from the target to the client.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Output:
+    """Bytes the target wrote to its terminal or stdout."""
+
+    data: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class ErrorOutput:
+    """Bytes the target wrote to stderr (never on a terminal)."""
+
+    data: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Input:
+    """Bytes the client typed or piped in."""
+
+    data: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class InputEnded:
+    """The client closed its sending side (half-close)."""
+
+
+@dataclass(frozen=True, slots=True)
+class OutputEnded:
+    """The target closed its sending side; an exit may still follow."""
+
+
+@dataclass(frozen=True, slots=True)
+class Resized:
+    """The client's window changed; sizes in characters, and in pixels where the client said (else 0)."""
+
+    columns: int
+    rows: int
+    pixel_width: int = 0
+    pixel_height: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Signalled:
+    """The client sent a signal by name without SIG, as in RFC 4254 section 6.9 (`INT`, `TERM`)."""
+
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class BreakSent:
+    """The client sent a break (RFC 4335); its length in milliseconds, 0 for the default."""
+
+    milliseconds: int
+
+
+@dataclass(frozen=True, slots=True)
+class Exited:
+    """The target's program ended with an exit status (0 to 255)."""
+
+    status: int
+
+
+@dataclass(frozen=True, slots=True)
+class Killed:
+    """The target's program was ended by a signal (RFC 4254 section 6.10)."""
+
+    signal: str
+    core_dumped: bool = False
+    message: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Noted:
+    """A fact the bastion adds for the auditor (a marker in the recording), shown to nobody else."""
+
+    text: str
+
+
+Event = (
+    Output
+    | ErrorOutput
+    | Input
+    | InputEnded
+    | OutputEnded
+    | Resized
+    | Signalled
+    | BreakSent
+    | Exited
+    | Killed
+    | Noted
+)
