@@ -1,0 +1,293 @@
+"""The two ends of a session: events in, a channel out, back-pressure both ways.
+
+asyncssh calls back synchronously and does not wait; the relay is a coroutine that must write a recording between
+reading and writing. An `Endpoint` stands between: callbacks only translate into events and enqueue, `receive` hands
+them over in batches, and once enough bytes wait, the channel stops reading, so that a slow disk or a slow peer slows
+the sender instead of growing our memory.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import asyncssh
+from asyncssh.channel import SSHChannel
+
+from bastion.transport.request import Pty, SessionRequest, accepted_environment
+from recorder.events import (
+    BreakSent,
+    ErrorOutput,
+    Event,
+    Exited,
+    Input,
+    InputEnded,
+    Killed,
+    Output,
+    OutputEnded,
+    Resized,
+    Signalled,
+)
+
+HIGH_WATER = 256 * 1024
+"""Bytes that may wait to be received before the channel stops reading."""
+
+MAX_CONTROL_EVENTS = 256
+"""Signals and breaks that may wait; the channel is aborted beyond (they have no flow control in RFC 4254)."""
+
+MERGE_LIMIT = 64 * 1024
+"""Neighbouring chunks of one stream are joined up to this size: fewer, larger lines in the recording."""
+
+CLOSE_TIMEOUT = 10.0
+"""Seconds a peer has to answer our channel close; then the channel is aborted."""
+
+
+class Endpoint:
+    """One end of a session."""
+
+    def __init__(self) -> None:
+        self.channel: SSHChannel[bytes] | None = None
+        self.closed = False
+        self._queue: deque[Event] = deque()
+        self._queued_bytes = 0
+        self._queued_controls = 0
+        self._reading_paused = False
+        self._arrived = asyncio.Event()
+        self._writable = asyncio.Event()
+        self._writable.set()
+
+    async def receive(self) -> list[Event]:
+        """All events since the last call, at least one; an empty list once the end is gone and drained."""
+        while not self._queue:
+            if self.closed:
+                return []
+            self._arrived.clear()
+            await self._arrived.wait()
+        events = merge(self._queue)
+        self._queue.clear()
+        self._queued_bytes = self._queued_controls = 0
+        if self._reading_paused and self.channel is not None:
+            self._reading_paused = False
+            self.channel.resume_reading()
+        return events
+
+    def unreceive(self, events: Sequence[Event]) -> None:
+        """Put back events that the next `receive` should give again (typed ahead, meant for somebody else)."""
+        self._queue.extendleft(reversed(events))
+        self._arrived.set()
+
+    async def deliver(self, events: Sequence[Event]) -> None:
+        """Pass *events* to the peer and wait until it can take more; a peer that is gone takes everything."""
+        if self.channel is not None:
+            for event in events:
+                try:
+                    self._write(self.channel, event)
+                except BrokenPipeError:
+                    return
+        await self._writable.wait()
+
+    def _write(self, channel: Any, event: Event) -> None:
+        raise NotImplementedError
+
+    def _push(self, event: Event) -> None:
+        match event:
+            case Output(data=data) | ErrorOutput(data=data) | Input(data=data):
+                self._queued_bytes += len(data)
+            case Resized() if self._queue and isinstance(self._queue[-1], Resized):
+                self._queue.pop()
+            case _:
+                self._queued_controls += 1
+        self._queue.append(event)
+        self._arrived.set()
+        if self.channel is None:
+            return
+        if self._queued_controls > MAX_CONTROL_EVENTS:
+            self.channel.abort()
+        elif self._queued_bytes >= HIGH_WATER and not self._reading_paused:
+            self._reading_paused = True
+            self.channel.pause_reading()
+
+    def pause_writing(self) -> None:
+        self._writable.clear()
+
+    def resume_writing(self) -> None:
+        self._writable.set()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self.closed = True
+        self._arrived.set()
+        self._writable.set()
+
+    async def close(self) -> None:
+        """Close the channel, at the latest after `CLOSE_TIMEOUT` by force."""
+        if self.channel is None or self.closed:
+            return
+        self.channel.close()
+        try:
+            await asyncio.wait_for(self.channel.wait_closed(), CLOSE_TIMEOUT)
+        except TimeoutError:
+            self.channel.abort()
+
+
+class ClientEnd(Endpoint, asyncssh.SSHServerSession[bytes]):
+    """The end towards the person's client. *started* is called once the client has said what it wants."""
+
+    def __init__(self, started: Callable[[ClientEnd], None]) -> None:
+        super().__init__()
+        self.request = SessionRequest(kind="shell")
+        self._started = started
+        self._pty: Pty | None = None
+
+    def connection_made(self, chan: asyncssh.SSHServerChannel[bytes]) -> None:
+        self.channel = chan
+
+    def pty_requested(self, term_type: str, term_size: Any, term_modes: Any) -> bool:
+        columns, rows, pixel_width, pixel_height = term_size
+        self._pty = Pty(
+            terminal=term_type,
+            columns=columns,
+            rows=rows,
+            pixel_width=pixel_width,
+            pixel_height=pixel_height,
+            modes=dict(term_modes),
+        )
+        return True
+
+    def shell_requested(self) -> bool:
+        return self._requested("shell")
+
+    def exec_requested(self, command: str) -> bool:
+        return self._requested("exec", command) if command else self._requested("shell")
+
+    def subsystem_requested(self, subsystem: str) -> bool:
+        return self._requested("subsystem", subsystem)
+
+    def _requested(self, kind: Any, command: str = "") -> bool:
+        assert self.channel is not None
+        environment = accepted_environment(self.channel.get_environment_bytes())
+        self.request = SessionRequest(kind=kind, command=command, pty=self._pty, environment=environment)
+        return True
+
+    def session_started(self) -> None:
+        self._started(self)
+
+    def data_received(self, data: bytes, datatype: int | None) -> None:
+        self._push(Input(data))
+
+    def eof_received(self) -> bool:
+        self._push(InputEnded())
+        return True
+
+    def terminal_size_changed(self, width: int, height: int, pixwidth: int, pixheight: int) -> None:
+        self._push(Resized(width, height, pixwidth, pixheight))
+
+    def signal_received(self, signal: str) -> None:
+        self._push(Signalled(signal))
+
+    def break_received(self, msec: int) -> bool:
+        self._push(BreakSent(msec))
+        return True
+
+    def _write(self, channel: asyncssh.SSHServerChannel[bytes], event: Event) -> None:
+        match event:
+            case Output(data):
+                channel.write(data)
+            case ErrorOutput(data):
+                channel.write_stderr(data)
+            case OutputEnded():
+                channel.write_eof()
+            case _:
+                pass  # how it ended is told by `finish`, after the recording is sealed
+
+    async def finish(self, ending: Exited | Killed | None) -> None:
+        """Let every byte out at the client's own pace, tell it how the program ended, and close."""
+        channel = self.channel
+        if channel is None or self.closed:
+            return
+        assert isinstance(channel, asyncssh.SSHServerChannel)
+        # asyncssh sends the status ahead of data that still waits for window: drain first.
+        channel.set_write_buffer_limits(high=0)
+        await self._writable.wait()
+        match ending:
+            case Exited(status):
+                channel.exit(status)
+            case Killed(signal, core_dumped, message):
+                channel.exit_with_signal(signal, core_dumped, message)
+            case None:
+                pass
+        await self.close()
+
+
+class TargetEnd(Endpoint, asyncssh.SSHClientSession[bytes]):
+    """The end towards the target. *exit* says how its program ended, once it is known."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.exit: Exited | Killed | None = None
+
+    def connection_made(self, chan: asyncssh.SSHClientChannel[bytes]) -> None:
+        self.channel = chan
+
+    def data_received(self, data: bytes, datatype: int | None) -> None:
+        self._push(ErrorOutput(data) if datatype == asyncssh.EXTENDED_DATA_STDERR else Output(data))
+
+    def eof_received(self) -> bool:
+        self._push(OutputEnded())
+        return True
+
+    def exit_status_received(self, status: int) -> None:
+        self.exit = Exited(status & 0xFF)
+
+    def exit_signal_received(self, signal: str, core_dumped: bool, msg: str, lang: str) -> None:
+        self.exit = Killed(signal, core_dumped, msg)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        # The status arrives ahead of data that was still paused; only here is everything before it in the queue.
+        if self.exit is not None:
+            self._push(self.exit)
+        super().connection_lost(exc)
+
+    def _write(self, channel: asyncssh.SSHClientChannel[bytes], event: Event) -> None:
+        match event:
+            case Input(data):
+                channel.write(data)
+            case InputEnded():
+                channel.write_eof()
+            case Resized(columns, rows, pixel_width, pixel_height):
+                channel.change_terminal_size(columns, rows, pixel_width, pixel_height)
+            case Signalled(name):
+                channel.send_signal(name)
+            case BreakSent(milliseconds):
+                channel.send_break(milliseconds)
+            case _:
+                raise AssertionError(f"{event} does not travel to a target")
+
+
+def merge(events: Sequence[Event] | deque[Event]) -> list[Event]:
+    """Join neighbouring chunks of the same stream, up to `MERGE_LIMIT` bytes each."""
+    merged: list[Event] = []
+    parts: list[bytes] = []
+    kind: type[Output] | type[ErrorOutput] | type[Input] | None = None
+    size = 0
+    for event in events:
+        if isinstance(event, (Output, ErrorOutput, Input)):
+            if type(event) is not kind or size + len(event.data) > MERGE_LIMIT:
+                _flush(merged, kind, parts)
+                kind, parts, size = type(event), [], 0
+            parts.append(event.data)
+            size += len(event.data)
+        else:
+            _flush(merged, kind, parts)
+            kind, parts, size = None, [], 0
+            merged.append(event)
+    _flush(merged, kind, parts)
+    return merged
+
+
+def _flush(
+    merged: list[Event], kind: type[Output] | type[ErrorOutput] | type[Input] | None, parts: list[bytes]
+) -> None:
+    if kind is not None and parts:
+        merged.append(kind(parts[0] if len(parts) == 1 else b"".join(parts)))

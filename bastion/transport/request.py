@@ -1,0 +1,45 @@
+"""What a client asked for when it opened a session channel."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Literal
+
+ACCEPTED_ENVIRONMENT = (b"LANG", b"LC_", b"COLORTERM", b"NO_COLOR")
+"""Variables a client may send on (those with a trailing underscore as prefixes), as sshd's AcceptEnv would."""
+
+MAX_ENVIRONMENT = 32
+"""Variables kept of what a client sends."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pty:
+    """A pseudo-terminal as requested: TERM, size in characters and pixels, and RFC 4254 terminal modes."""
+
+    terminal: str
+    columns: int
+    rows: int
+    pixel_width: int = 0
+    pixel_height: int = 0
+    modes: Mapping[int, int] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SessionRequest:
+    """A shell, a command or a subsystem, with or without a terminal."""
+
+    kind: Literal["shell", "exec", "subsystem"]
+    command: str = ""
+    pty: Pty | None = None
+    environment: Mapping[bytes, bytes] = field(default_factory=dict)
+
+
+def accepted_environment(variables: Mapping[bytes, bytes]) -> dict[bytes, bytes]:
+    """Keep what `ACCEPTED_ENVIRONMENT` names, at most `MAX_ENVIRONMENT` of it."""
+    kept = {
+        name: value
+        for name, value in variables.items()
+        if any(name.startswith(a) if a.endswith(b"_") else name == a for a in ACCEPTED_ENVIRONMENT)
+    }
+    return dict(list(kept.items())[:MAX_ENVIRONMENT])
