@@ -1,27 +1,96 @@
-"""What a policy is made of: rules and auditor rules, as frozen objects read from TOML."""
+"""What a policy is made of: rules and auditor rules, as frozen objects read from TOML.
+
+What an allow rule leaves out it does not allow; what a deny rule leaves out it denies. So a rule that says too
+little errs towards no. Whom a rule is for must be said in both. `decide.py` gives the rules their meaning.
+"""
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Any, Literal, Self, get_args
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
+
+from policy.patterns import check_login_pattern
 
 Action = Literal["shell", "exec", "sftp"]
+ACTIONS: tuple[Action, ...] = get_args(Action)
+
+LoginPattern = Annotated[str, AfterValidator(check_login_pattern)]
+Pattern = Annotated[str, Field(min_length=1)]
+
+
+def _name(value: str) -> str:
+    if not value.isprintable():
+        raise ValueError("use printable characters only")
+    return value
+
+
+def _any_if_denying(data: dict[str, Any]) -> tuple[str, ...]:
+    return ("*",) if data.get("effect") == "deny" else ()
+
+
+def _default_actions(data: dict[str, Any]) -> tuple[Action, ...]:
+    return ACTIONS if data.get("effect") == "deny" else ("shell", "exec")
 
 
 class Rule(BaseModel):
-    """One rule. It matches when every list it fills in matches; an empty list of *groups* and *users* matches nobody."""
+    """One rule: it matches who (groups or users), which target (name and labels), which login and which action."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    name: str = Field(description="What the rule is called in logs and in `bastion policy explain`.")
-    effect: Literal["allow", "deny"] = Field("allow", description="allow or deny; deny wins.")
-    groups: tuple[str, ...] = Field((), description="Groups it is for (any of them); \"*\" is everybody.")
-    users: tuple[str, ...] = Field((), description="Users it is for, beside the groups.")
-    targets: tuple[str, ...] = Field((), description="Names of targets, with * and ? as wildcards.")
-    labels: dict[str, str] = Field({}, description="Labels a target must all have; values may have wildcards.")
-    logins: tuple[str, ...] = Field((), description="Logins on the target; {user} is the person's own name.")
-    actions: tuple[Action, ...] = Field(("shell", "exec"), description="What may be done: shell, exec, sftp.")
+    name: Annotated[str, Field(min_length=1, max_length=64), AfterValidator(_name)] = Field(
+        description="What the rule is called in logs and in `bastion policy explain`.",
+        examples=["developers"],
+    )
+    effect: Literal["allow", "deny"] = Field(
+        "allow", description="allow or deny. One deny that matches outweighs every allow."
+    )
+    groups: tuple[Pattern, ...] = Field(
+        (),
+        description='Groups it is for, any of them; * and ? are wildcards, "*" is everybody, in a group or not.',
+        examples=[["developers"]],
+    )
+    users: tuple[Pattern, ...] = Field(
+        (), description="Users it is for, beside those in the groups; wildcards too.", examples=[["alice"]]
+    )
+    targets: tuple[Pattern, ...] = Field(
+        default_factory=_any_if_denying,
+        description="Names of targets, with wildcards. An allow rule needs targets or labels; a deny rule without"
+        " them is for every target.",
+        examples=[["web-*"]],
+    )
+    labels: dict[str, Pattern] = Field(
+        {},
+        description="Labels a target must all have; values may have wildcards. With targets, both must match.",
+        examples=[{"env": "staging"}],
+    )
+    logins: tuple[LoginPattern, ...] = Field(
+        default_factory=_any_if_denying,
+        description="Logins on the target, with wildcards; {user} is the person's own name. An allow rule needs"
+        " them; a deny rule without them is for every login.",
+        examples=[["deploy", "{user}"]],
+    )
+    actions: tuple[Action, ...] = Field(
+        default_factory=_default_actions,
+        description="What may be done: shell, exec (one command), sftp. Left out, an allow rule is for shell and"
+        " exec, a deny rule for everything.",
+        examples=[["shell", "exec"]],
+    )
+
+    @model_validator(mode="after")
+    def _says_enough(self) -> Self:
+        given = self.model_fields_set
+        if not given & {"groups", "users"}:
+            raise ValueError('say whom the rule is for: groups = ["…"] or users = ["…"]; "*" is everybody')
+        if self.effect == "allow" and not given & {"targets", "labels"}:
+            raise ValueError(
+                'say which targets it allows: targets = ["…"] or labels = { … }; "*" is every target'
+            )
+        if self.effect == "allow" and "logins" not in given:
+            raise ValueError(
+                'say which logins it allows: logins = ["…"]; "{user}" is the own name, "*" is any'
+            )
+        return self
 
 
 class AuditorRule(BaseModel):
@@ -29,6 +98,16 @@ class AuditorRule(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    groups: tuple[str, ...] = Field((), description="Groups of auditors.")
-    users: tuple[str, ...] = Field((), description="Users who are auditors.")
-    targets: tuple[str, ...] = Field(("*",), description="Targets whose sessions they may see.")
+    groups: tuple[Pattern, ...] = Field(
+        (), description="Groups of auditors, with wildcards.", examples=[["audit"]]
+    )
+    users: tuple[Pattern, ...] = Field((), description="Users who are auditors, beside the groups.")
+    targets: tuple[Pattern, ...] = Field(
+        ("*",), description="Targets whose sessions they may see, with wildcards; by default all."
+    )
+
+    @model_validator(mode="after")
+    def _says_enough(self) -> Self:
+        if not self.model_fields_set & {"groups", "users"}:
+            raise ValueError('say who the auditors are: groups = ["…"] or users = ["…"]')
+        return self

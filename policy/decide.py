@@ -1,0 +1,135 @@
+"""The decisions: may this person reach this target, as this login, doing this; and whose sessions they may see.
+
+Deny wins and no rule means no. Pure functions of their arguments: no clock, no I/O, no memory. A decision speaks
+twice: `reason` to the person, telling nothing of rules and of targets they may not see, `detail` to the operator.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from policy.match import Subject, TargetFacts, is_for, is_match, logins_of
+from policy.patterns import any_matches, is_concrete, is_login, some_login
+from policy.rules import ACTIONS, Action, AuditorRule, Rule
+
+__all__ = [
+    "Decision",
+    "Subject",
+    "TargetFacts",
+    "decide",
+    "logins",
+    "may_audit",
+    "may_reach",
+    "no_such_target",
+]
+
+_DOING: dict[Action, str] = {"shell": "open a shell", "exec": "run a command", "sftp": "transfer files"}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Decision:
+    """Yes or no. *rule* names the rule that decided, None when none matched; only operators may see it and *detail*."""
+
+    allowed: bool
+    reason: str
+    rule: str | None = None
+    detail: str = ""
+
+
+def decide(
+    rules: Sequence[Rule], subject: Subject, target: TargetFacts, login: str, action: Action
+) -> Decision:
+    """Whether *subject* may do *action* on *target* as *login*."""
+    matching = [rule for rule in rules if is_match(rule, subject, target, login, action)]
+    denying = next((rule for rule in matching if rule.effect == "deny"), None)
+    if not is_login(login):  # "*" in a rule means any login, not any text
+        rule, detail = None, "not the syntax of a login"
+    elif denying is not None:
+        rule, detail = denying.name, f"rule {denying.name} denies it"
+    elif not matching:
+        rule, detail = None, "no allow rule matches"
+    else:
+        rule, detail = matching[0].name, f"rule {matching[0].name} allows it"
+        reason = f"you may {_DOING[action]} on {target.name} as {login}"
+        return Decision(allowed=True, reason=reason, rule=rule, detail=detail)
+    if not may_reach(rules, subject, target):
+        return no_such_target(target.name, rule=rule, detail=detail)
+    return Decision(
+        allowed=False, reason=_refusal(rules, subject, target, login, action), rule=rule, detail=detail
+    )
+
+
+def no_such_target(
+    name: str, *, rule: str | None = None, detail: str = "no target has this name"
+) -> Decision:
+    """The one answer for a target that does not exist and for one the person may not see."""
+    reason = f"there is no target {_quoted(name)} that you may reach"
+    return Decision(allowed=False, reason=reason, rule=rule, detail=detail)
+
+
+def logins(
+    rules: Sequence[Rule], subject: Subject, target: TargetFacts, actions: Sequence[Action] | None = None
+) -> list[str]:
+    """The logins *subject* may use on *target* for any of *actions* (None: for anything), in the order of the rules.
+
+    Concrete logins only; patterns with wildcards are listed only when there is nothing concrete.
+    """
+    found = list(dict.fromkeys(_open_logins(rules, subject, target, ACTIONS if actions is None else actions)))
+    return [login for login in found if is_concrete(login)] or found
+
+
+def may_reach(rules: Sequence[Rule], subject: Subject, target: TargetFacts) -> bool:
+    """Whether *subject* may do anything at all on *target*: some login and some action survive the denies."""
+    return next(_open_logins(rules, subject, target, ACTIONS), None) is not None
+
+
+def may_audit(auditors: Sequence[AuditorRule], subject: Subject, *, owner: str, target: str) -> Decision:
+    """Whether *subject* may see a session of *owner* on *target*. Everybody may see their own."""
+    if owner and owner == subject.user:
+        return Decision(allowed=True, reason="it is your own session", detail="own session")
+    for number, rule in enumerate(auditors):
+        if is_for(rule, subject) and any_matches(rule.targets, target):
+            name = f"auditors[{number}]"
+            return Decision(
+                allowed=True,
+                reason="you may see this session",
+                rule=name,
+                detail=f"{name} names {subject.user}",
+            )
+    return Decision(
+        allowed=False, reason="you may see only your own sessions there", detail="no auditor rule matches"
+    )
+
+
+def _open_logins(
+    rules: Sequence[Rule], subject: Subject, target: TargetFacts, actions: Sequence[Action]
+) -> Iterator[str]:
+    """Each login pattern of an allow rule from which, for one of *actions*, the denies leave at least one login."""
+    here = [rule for rule in rules if is_match(rule, subject, target)]
+    denies = [rule for rule in here if rule.effect == "deny"]
+    denied = {
+        action: [pattern for rule in denies if action in rule.actions for pattern in logins_of(rule, subject)]
+        for action in actions
+    }
+    for rule in here:
+        if rule.effect == "deny":
+            continue
+        for pattern in logins_of(rule, subject):
+            if any(a in rule.actions and some_login(pattern, denied[a]) is not None for a in denied):
+                yield pattern
+
+
+def _refusal(rules: Sequence[Rule], subject: Subject, target: TargetFacts, login: str, action: Action) -> str:
+    """A person who may reach *target* hears what they may not do there, and as whom they may."""
+    if not is_login(login):
+        return f"{_quoted(login)} cannot be a login"
+    refusal = f"no rule lets you {_DOING[action]} on {target.name} as {login}"
+    others = logins(rules, subject, target, [action])
+    return f"{refusal}; you may as {', '.join(others)}" if others else refusal
+
+
+def _quoted(text: str) -> str:
+    """*text* as it came from a person, fit for their terminal and a log line."""
+    shown = text if len(text) <= 64 else f"{text[:64]}…"
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in shown) or '""'

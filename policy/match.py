@@ -1,0 +1,91 @@
+"""Whether one rule matches one attempt, and where it does not.
+
+`decide.py` asks only whether, `explain.py` asks where: both read the same answer, so they cannot disagree. Nothing
+here knows what a match leads to.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Literal
+
+from policy.patterns import any_matches, login_pattern, matches
+from policy.rules import Action, AuditorRule, Rule
+
+Aspect = Literal["who", "target", "labels", "login", "action"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Subject:
+    """The person who asks: the user name and the groups of their sign-in."""
+
+    user: str
+    groups: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TargetFacts:
+    """What rules may know of a target."""
+
+    name: str
+    kind: str = "ssh"
+    labels: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Mismatch:
+    """One reason why a rule does not match: it wants this, the attempt has that."""
+
+    aspect: Aspect
+    wanted: str
+    found: str
+
+
+def mismatches(
+    rule: Rule, subject: Subject, target: TargetFacts, login: str | None = None, action: Action | None = None
+) -> Iterator[Mismatch]:
+    """Every reason why *rule* does not match; none if it does. A login or an action that is None is not asked about."""
+    if not is_for(rule, subject):
+        wanted = [f"group {group}" for group in rule.groups] + [f"user {user}" for user in rule.users]
+        found = (
+            f"{subject.user} in {_listed(subject.groups)}"
+            if subject.groups
+            else f"{subject.user} in no group"
+        )
+        yield Mismatch(aspect="who", wanted=_listed(wanted), found=found)
+    if (rule.targets or not rule.labels) and not any_matches(rule.targets, target.name):
+        yield Mismatch(aspect="target", wanted=_listed(rule.targets), found=target.name)
+    for label, pattern in rule.labels.items():
+        value = target.labels.get(label)
+        if value is None or not matches(pattern, value):
+            found = "no such label" if value is None else f"{label}={value}"
+            yield Mismatch(aspect="labels", wanted=f"{label}={pattern}", found=found)
+    if login is not None and not any_matches(logins_of(rule, subject), login):
+        yield Mismatch(aspect="login", wanted=_listed(rule.logins), found=login)
+    if action is not None and action not in rule.actions:
+        yield Mismatch(aspect="action", wanted=_listed(rule.actions), found=action)
+
+
+def is_match(
+    rule: Rule, subject: Subject, target: TargetFacts, login: str | None = None, action: Action | None = None
+) -> bool:
+    """Whether *rule* matches."""
+    return next(mismatches(rule, subject, target, login, action), None) is None
+
+
+def is_for(rule: Rule | AuditorRule, subject: Subject) -> bool:
+    """Whether *subject* is one of those whom *rule* names."""
+    if "*" in rule.groups or any_matches(rule.users, subject.user):
+        return True
+    return any(any_matches(rule.groups, group) for group in subject.groups)
+
+
+def logins_of(rule: Rule, subject: Subject) -> list[str]:
+    """The login patterns of *rule* with the name of *subject* put in."""
+    patterns = (login_pattern(pattern, subject.user) for pattern in rule.logins)
+    return [pattern for pattern in patterns if pattern is not None]
+
+
+def _listed(values: tuple[str, ...] | list[str]) -> str:
+    return ", ".join(values) if values else "nothing"
