@@ -1,0 +1,138 @@
+"""The onward session to an SSH host.
+
+Each session has a connection of its own, signed in with a key pair and a certificate made for it (or a static key
+where the target cannot trust our CA), so that the target's own log names the person and the session. The host key
+must be one on record or certified by a CA on record; another one is refused, never asked about.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import asyncssh
+import structlog
+
+from bastion.ca.authorities import Authorities
+from bastion.config.model import SshTarget
+from bastion.errors import HostKeyMismatch, TargetError
+from bastion.runtime.files import read_private
+from bastion.sessions.session import AdmittedSession
+from bastion.transport.algorithms import connection_options
+from bastion.transport.endpoint import TargetEnd
+from bastion.transport.hooks import ClientConnection, connect
+
+log = structlog.get_logger()
+
+KEEPALIVE_INTERVAL = 30
+_UNSAFE = re.compile(r"[^A-Za-z0-9._@+-]")
+
+
+@asynccontextmanager
+async def open_ssh(session: AdmittedSession, authorities: Authorities) -> AsyncIterator[TargetEnd]:
+    """The target's end of *session*; the connection is closed on leaving. Raises TargetError."""
+    key_id = onward_key_id(session.person.user, session.id)
+    connection = await connect_to(session.target, session.login, authorities, key_id)
+    try:
+        try:
+            target = await connection.open_channel(TargetEnd(), session.request)
+        except (asyncssh.Error, OSError) as error:
+            raise TargetError(
+                f"{session.target.name} refused to open the session: {_reason(error)}"
+            ) from error
+        try:
+            yield target
+        finally:
+            await target.close()
+    finally:
+        connection.close()
+        await connection.wait_closed()
+
+
+async def connect_to(
+    target: SshTarget, login: str, authorities: Authorities, key_id: str
+) -> ClientConnection:
+    """Connect and sign in to *target* as *login*. Raises TargetError with what to do about it."""
+    host = _HostKeyCheck()
+    try:
+        async with asyncio.timeout(target.connect_timeout.total_seconds()):
+            return await connect(
+                lambda: host,
+                target.address,
+                target.port,
+                username=login,
+                client_keys=_credentials(target, login, authorities, key_id),
+                known_hosts=([_public(k) for k in target.host_keys], [_public(k) for k in target.host_ca], []),
+                host_key_alias=target.name if target.host_ca else None,
+                agent_path=None,
+                agent_forwarding=False,
+                preferred_auth="publickey",
+                disable_trivial_auth=True,
+                keepalive_interval=KEEPALIVE_INTERVAL,
+                **connection_options(),
+            )
+    except TimeoutError:
+        seconds = target.connect_timeout.total_seconds()
+        raise TargetError(
+            f"{target.name} did not answer within {seconds:g} seconds",
+            hint=f"The bastion tried {target.address} port {target.port}.",
+        ) from None
+    except asyncssh.HostKeyNotVerifiable as error:
+        raise _mismatch(target, host, error) from error
+    except asyncssh.PermissionDenied as error:
+        raise TargetError(
+            f"{target.name} refused to let the bastion sign in as {login}",
+            hint=f"People who run the bastion see why with: bastion target check {target.name} --login {login}",
+        ) from error
+    except (asyncssh.Error, OSError) as error:
+        raise TargetError(
+            f"{target.name} cannot be reached: {_reason(error)}",
+            hint=f"The bastion tried {target.address} port {target.port}.",
+        ) from error
+
+
+def onward_key_id(user: str, session_id: str) -> str:
+    """The key id of an onward certificate, as the target's log shows it."""
+    return f"u:{_UNSAFE.sub('_', user)[:64]}/session:{session_id}"
+
+
+class _HostKeyCheck(asyncssh.SSHClient):
+    """Trusts nothing beyond the keys on record, and remembers what was offered instead."""
+
+    offered: asyncssh.SSHKey | None = None
+
+    def validate_host_public_key(self, host: str, addr: str, port: int, key: asyncssh.SSHKey) -> bool:
+        self.offered = key
+        return False
+
+    def validate_host_ca_key(self, host: str, addr: str, port: int, key: asyncssh.SSHKey) -> bool:
+        self.offered = key
+        return False
+
+
+def _mismatch(target: SshTarget, host: _HostKeyCheck, error: Exception) -> HostKeyMismatch:
+    offered = f"it offered {host.offered.get_fingerprint()}" if host.offered is not None else _reason(error)
+    return HostKeyMismatch(
+        f"the host key of {target.name} is not the one on record ({offered}); the connection was refused",
+        hint="If the key was changed on purpose, people who run the bastion record the new one with: "
+        f"bastion target scan {target.name}",
+    )
+
+
+def _credentials(target: SshTarget, login: str, authorities: Authorities, key_id: str) -> list[Any]:
+    if target.key_file is not None:
+        return [asyncssh.import_private_key(read_private(target.key_file))]
+    return list(authorities.onward(login, key_id))
+
+
+def _public(line: str) -> asyncssh.SSHKey:
+    return asyncssh.import_public_key(line)
+
+
+def _reason(error: BaseException) -> str:
+    if isinstance(error, OSError) and error.strerror:
+        return error.strerror.lower()
+    return str(error) or type(error).__name__

@@ -1,0 +1,87 @@
+"""The corridor: read, record, write, in both directions.
+
+`_pump` is the promise of this product in three lines. There is no queue between recording and writing, and no way
+around: what is not in the recording is not delivered.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Protocol
+
+from bastion.sessions.session import AdmittedSession, Outcome
+from bastion.transport.endpoint import ClientEnd, Endpoint
+from recorder.errors import RecordingFailed
+from recorder.events import ErrorOutput, Event, Exited, Killed, Noted, Output
+from recorder.journal import Recording
+
+
+class Target(Protocol):
+    """The end towards a target, of any kind: an `Endpoint` that knows how its program ended."""
+
+    exit: Exited | Killed | None
+
+    async def receive(self) -> list[Event]: ...
+    async def deliver(self, events: list[Event]) -> None: ...
+
+
+async def _pump(source: Endpoint | Target, recording: Recording, sink: Endpoint | Target) -> None:
+    """Relay until *source* is gone. Raises RecordingFailed, and then nothing unrecorded was delivered."""
+    while events := await source.receive():
+        await recording.append(events)
+        await sink.deliver(events)
+
+
+async def relay(client: ClientEnd, target: Target, session: AdmittedSession) -> Outcome:
+    """Relay a session until one side is gone, it is stopped from outside, or its recording fails."""
+    failure: BaseException | None = None
+    target_ended = False
+    try:
+        async with asyncio.TaskGroup() as group:
+            upward = group.create_task(_pump(client, session.recording, target))
+            downward = group.create_task(_pump(target, session.recording, client))
+            await asyncio.wait({upward, downward, session.stopped}, return_when=asyncio.FIRST_COMPLETED)
+            target_ended = downward.done()
+            upward.cancel()
+            downward.cancel()
+    except* RecordingFailed as failures:
+        failure = failures.exceptions[0]
+    if failure is not None:
+        return recording_failed(failure)
+    if session.stopped.done():
+        return session.stopped.result()
+    if not target_ended:
+        return Outcome(ending="client disconnected")
+    match target.exit:
+        case Exited():
+            return Outcome(ending="exited", exit=target.exit)
+        case Killed():
+            return Outcome(ending="killed", exit=target.exit)
+        case None:
+            return Outcome(
+                ending="target disconnected", message=f"{session.target.name} closed the connection"
+            )
+
+
+def recording_failed(error: BaseException) -> Outcome:
+    """The outcome of a session whose recording cannot be written."""
+    return Outcome(
+        ending="recording failed",
+        message=f"the recording of this session cannot be written, so it ends: {error}",
+        exit_code=74,
+    )
+
+
+async def tell(client: ClientEnd, session: AdmittedSession, text: str) -> None:
+    """Show the person a line of ours, recorded like everything they see. Raises RecordingFailed."""
+    event = notice(client, text)
+    await session.recording.append([Noted(text), event])
+    await client.deliver([event])
+
+
+def notice(client: ClientEnd, text: str) -> Event:
+    """*text* as a line on the client's terminal, or on its stderr where it has none."""
+    lines = [f"bastion: {line}" for line in text.splitlines()]
+    if client.request.pty is not None:
+        return Output("".join(f"\r{line}\r\n" for line in lines).encode())
+    return ErrorOutput("".join(f"{line}\n" for line in lines).encode())

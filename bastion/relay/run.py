@@ -1,0 +1,44 @@
+"""One session from its admission to its seal."""
+
+from __future__ import annotations
+
+import structlog
+
+from bastion.ca.authorities import Authorities
+from bastion.connectors.ssh import open_ssh
+from bastion.errors import SessionRefused, TargetError
+from bastion.relay.relay import notice, recording_failed, relay, tell
+from bastion.sessions.admission import Admission
+from bastion.sessions.session import AdmittedSession, Outcome
+from bastion.transport.endpoint import ClientEnd
+from recorder.errors import RecordingFailed
+
+log = structlog.get_logger()
+
+
+async def run_session(
+    session: AdmittedSession, client: ClientEnd, admission: Admission, authorities: Authorities
+) -> Outcome:
+    """Connect, relay, seal, and say what the person must know. The client's channel stays open."""
+    with structlog.contextvars.bound_contextvars(session=session.id):
+        outcome = await _connect_and_relay(session, client, authorities)
+        if outcome.message:
+            try:
+                await tell(client, session, outcome.message)
+            except RecordingFailed as failure:
+                if outcome.ending != "recording failed":
+                    outcome = recording_failed(failure)
+                # This one line cannot be recorded: it says that nothing can be.
+                await client.deliver([notice(client, outcome.message)])
+        return await admission.end(session, outcome)
+
+
+async def _connect_and_relay(
+    session: AdmittedSession, client: ClientEnd, authorities: Authorities
+) -> Outcome:
+    try:
+        async with open_ssh(session, authorities) as target:
+            return await relay(client, target, session)
+    except (TargetError, SessionRefused) as error:
+        log.warning("target.refused", target=session.target.name, reason=error.message, hint=error.hint)
+        return Outcome(ending="target refused", message=str(error), exit_code=error.exit_code)

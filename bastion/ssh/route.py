@@ -1,0 +1,75 @@
+"""Where a channel goes: decided from the SSH user name and the request alone, never from who the person is.
+
+The user name is `target`, `login@target`, one of our own words, or anything else (then it means nothing: stock ssh
+sends the local user name when nobody gave one). Where it names no target, the first word of the command may.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import shlex
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from bastion.config.model import BUILTIN_WORDS
+from bastion.transport.request import SessionRequest
+
+
+@dataclass(frozen=True, slots=True)
+class ToPicker:
+    """Nobody named a target that is there; *notice* says so where they tried to."""
+
+    notice: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class ToTarget:
+    """To a target, as *login* (None: the default one), with what is left of the request."""
+
+    target: str
+    login: str | None
+    request: SessionRequest
+
+
+@dataclass(frozen=True, slots=True)
+class ToBuiltin:
+    """To a command of our own."""
+
+    word: str
+    arguments: tuple[str, ...]
+
+
+Route = ToPicker | ToTarget | ToBuiltin
+
+
+def route(username: str, request: SessionRequest, is_target: Callable[[str], bool]) -> Route:
+    """Decide where a channel goes; *is_target* says whether the person may know a target of that name."""
+    if username in BUILTIN_WORDS:
+        return ToBuiltin(username, _words(request.command))
+    login, target = split_login(username)
+    if is_target(target):
+        return ToTarget(target, login, request)
+    notice = f"There is no target {target!r} that you can reach." if login is not None else ""
+    if request.kind != "exec":
+        return ToPicker(notice)
+    first, _, rest = request.command.strip().partition(" ")
+    if first in BUILTIN_WORDS:
+        return ToBuiltin(first, _words(rest))
+    login, target = split_login(first)
+    if is_target(target):
+        kind, command = ("exec", rest.strip()) if rest.strip() else ("shell", "")
+        return ToTarget(target, login, dataclasses.replace(request, kind=kind, command=command))
+    return ToPicker(f"There is no target {target!r} that you can reach.")
+
+
+def split_login(name: str) -> tuple[str | None, str]:
+    """Split `login@target`; a target's name has no `@`, a login may."""
+    login, at, target = name.rpartition("@")
+    return (login, target) if at else (None, name)
+
+
+def _words(command: str) -> tuple[str, ...]:
+    try:
+        return tuple(shlex.split(command))
+    except ValueError:  # unbalanced quotes: let the command itself complain about what it gets
+        return tuple(command.split())
