@@ -1,0 +1,98 @@
+"""Starting and ending programs: no orphan is left, no fixed time is slept.
+
+Knows processes and deadlines, not what the programs are for.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+
+class RigError(Exception):
+    """A program of the rig could not be started, or did not do what was waited for."""
+
+
+def free_port() -> int:
+    """A TCP port of 127.0.0.1 that is free now; whoever binds it must be ready to lose the race for it."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+def wait_until(condition: Callable[[], bool], what: str, *, timeout: float = 10.0) -> None:
+    """Return as soon as *condition* holds; RigError naming *what* when it does not within *timeout* seconds."""
+    deadline = time.monotonic() + timeout
+    while not condition():
+        if time.monotonic() > deadline:
+            raise RigError(f"waited {timeout:g} s in vain: {what}")
+        time.sleep(0.01)
+
+
+def descendants(pid: int) -> list[int]:
+    """The processes below *pid*, parents first."""
+    children: dict[int, list[int]] = {}
+    for child, parent in _parents():
+        children.setdefault(parent, []).append(child)
+    found = [pid]
+    for process in found:
+        found.extend(children.get(process, ()))
+    return found[1:]
+
+
+def is_running(pid: int) -> bool:
+    """Whether there is such a process; one that has ended and is not reaped yet does not count."""
+    fields = _stat(pid)
+    return bool(fields) and fields[0] != "Z"
+
+
+def end(process: subprocess.Popen[bytes], *, timeout: float = 10.0) -> int:
+    """End *process* and all below it: a polite signal first, SIGKILL after *timeout* seconds. Returns its status."""
+    below = descendants(process.pid)
+    process.terminate()
+    try:
+        status = process.wait(timeout)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        status = process.wait()
+    end_all(below, timeout=timeout)
+    return status
+
+
+def end_all(pids: list[int], *, timeout: float = 10.0) -> None:
+    """End processes that are not our children: SIGHUP, as a closed terminal sends, then SIGKILL."""
+    alive = [pid for pid in pids if _signal(pid, signal.SIGHUP)]
+    try:
+        wait_until(lambda: not any(map(is_running, alive)), "processes ending after SIGHUP", timeout=timeout)
+    except RigError:
+        for pid in alive:
+            _signal(pid, signal.SIGKILL)
+
+
+def _parents() -> Iterator[tuple[int, int]]:
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit() and (fields := _stat(int(entry.name))):
+            yield int(entry.name), int(fields[1])
+
+
+def _stat(pid: int) -> list[str]:
+    """The fields of /proc/PID/stat from the state on; empty when the process is gone."""
+    try:
+        text = Path(f"/proc/{pid}/stat").read_text(errors="replace")
+    except (FileNotFoundError, ProcessLookupError):
+        return []
+    return text.rpartition(")")[2].split()
+
+
+def _signal(pid: int, number: signal.Signals) -> bool:
+    try:
+        os.kill(pid, number)
+    except ProcessLookupError:
+        return False
+    return True
