@@ -75,6 +75,13 @@ def end_all(pids: list[int], *, timeout: float = 10.0) -> None:
             _signal(pid, signal.SIGKILL)
 
 
+def kill_all(pids: list[int]) -> None:
+    """SIGKILL, for a test of what a power cut leaves behind."""
+    for pid in pids:
+        _signal(pid, signal.SIGKILL)
+    wait_until(lambda: not any(map(is_running, pids)), "processes ending after SIGKILL")
+
+
 def _parents() -> Iterator[tuple[int, int]]:
     for entry in Path("/proc").iterdir():
         if entry.name.isdigit() and (fields := _stat(int(entry.name))):

@@ -19,7 +19,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from tests.rig.process import RigError, descendants, end, end_all, free_port, wait_until
+from tests.rig.process import RigError, descendants, end, free_port, kill_all, wait_until
 
 PRIVILEGE_SEPARATION_FOLDER = Path("/run/sshd")
 """Compiled into Debian's sshd, which insists on it when it runs as root."""
@@ -99,7 +99,7 @@ class Sshd:
     def drop_sessions(self) -> None:
         """End every session as if the machine had lost power under it; new ones are still accepted."""
         if self._process is not None:
-            end_all(descendants(self._process.pid))
+            kill_all(descendants(self._process.pid))
 
     def trust_ca(self, *public_keys: str) -> None:
         """Accept certificates signed by these keys and no others, from the next login on."""
