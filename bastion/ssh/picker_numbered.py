@@ -14,7 +14,7 @@ from recorder.terminal.keyboard import Key, KeyDecoder, read_keys
 from recorder.terminal.text import cut, fit, plain, width
 
 _MOST_SHOWN = 100
-_HELP = "Type a number or a name; login@number for another login; other text filters; q leaves."
+_HELP = ("Type a number or a name (login@number for another login), text to filter,", "or q to leave.")
 
 
 async def pick_by_number(
@@ -32,7 +32,7 @@ async def pick_by_number(
         if not entries:
             await prompt.show([*lines, "There is no target that you may reach."])
             return None
-        await prompt.show([*lines, _HELP, f"Or type at once: {plain(ssh_command)} TARGET"])
+        await prompt.show([*lines, *_HELP, f"Or type at once: {plain(ssh_command)} TARGET"])
         while (answer := await prompt.ask("number or name: ")) is not None:
             if answer in ("q", "quit", "exit") and answer not in (row.name for row in state.rows):
                 return None
@@ -48,7 +48,7 @@ async def pick_by_number(
 def _answer(state: PickerList, answer: str, columns: int, rows: int) -> Choice | list[str]:
     """What an answer picks, or else what to show before asking again."""
     if answer == "?":
-        return [_HELP]
+        return [*_HELP]
     login, at, wanted = answer.rpartition("@")
     row = next((row for row in state.rows if row.name == wanted), None)
     if row is None and wanted.isdecimal() and 0 < int(wanted) <= len(state.found):
@@ -76,11 +76,11 @@ def _listing(state: PickerList, columns: int, rows: int) -> list[str]:
     lines = []
     for number, match in enumerate(shown, start=1):
         row = match.row
-        logins = f"({', '.join(map(plain, row.entry.logins))})" if row.entry.logins else ""
-        text = "  ".join(
-            part for part in (fit(row.name, names, ellipsis="~"), row.kind, row.details, logins) if part
-        )
-        lines.append(cut(f"{number:>{digits}}  {text}", columns - 1, ellipsis="~"))
+        logins = f"  ({', '.join(map(plain, row.entry.logins))})" if row.entry.logins else ""
+        text = f"{number:>{digits}}  {fit(row.name, names, ellipsis='~')}  {row.kind}"
+        room = columns - 1 - width(text) - width(logins) - 2
+        details = f"  {cut(row.details, room, ellipsis='~')}" if row.details and room > 10 else ""
+        lines.append(cut(f"{text}{details}{logins}", columns - 1, ellipsis="~"))
     if len(state.found) > len(shown):
         lines.append(f"... and {len(state.found) - len(shown):,} more; type a part of a name.")
     return lines

@@ -5,6 +5,7 @@ Pure. What does not fit is left out in this order: key hints, heading, notice, c
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 
 from bastion.ssh.picker_list import PickerList
@@ -64,7 +65,7 @@ _FULL_FAMILIES = (
 
 def look_of(term: str) -> Look | None:
     """What the terminal of that TERM can do; None if it cannot move its cursor, or nobody knows."""
-    family = term.lower().partition("-")[0].rstrip("0123456789.")
+    family = re.split(r"[-.]", term.lower(), maxsplit=1)[0].rstrip("0123456789")
     if family in _FULL_FAMILIES:
         return Look(colour=True, unicode=True)
     if family in _PLAIN_FAMILIES:

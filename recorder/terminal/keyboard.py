@@ -168,6 +168,8 @@ class KeyDecoder:
 
 def _named(parameters: str, final: str) -> Key | None:
     number, _, modifier = parameters.partition(";")
+    if number.strip("0123456789"):
+        return None  # a private sequence: an answer of the terminal, no key
     key = _NUMBERED.get(number) if final == "~" else _FINAL.get(final)
     return _SHIFTED.get(key, key) if key and modifier == "2" else key
 
