@@ -54,6 +54,15 @@ def mismatches(
             else f"{subject.user} in no group"
         )
         yield Mismatch(aspect="who", wanted=_listed(wanted), found=found)
+    yield from target_mismatches(rule, target)
+    if login is not None and not any_matches(logins_of(rule, subject), login):
+        yield Mismatch(aspect="login", wanted=_listed(rule.logins), found=login)
+    if action is not None and action not in rule.actions:
+        yield Mismatch(aspect="action", wanted=_listed(rule.actions), found=action)
+
+
+def target_mismatches(rule: Rule, target: TargetFacts) -> Iterator[Mismatch]:
+    """The reasons that lie in the target: its name, and each label that it does not have as *rule* wants it."""
     if (rule.targets or not rule.labels) and not any_matches(rule.targets, target.name):
         yield Mismatch(aspect="target", wanted=_listed(rule.targets), found=target.name)
     for label, pattern in rule.labels.items():
@@ -61,10 +70,6 @@ def mismatches(
         if value is None or not matches(pattern, value):
             found = "no such label" if value is None else f"{label}={value}"
             yield Mismatch(aspect="labels", wanted=f"{label}={pattern}", found=found)
-    if login is not None and not any_matches(logins_of(rule, subject), login):
-        yield Mismatch(aspect="login", wanted=_listed(rule.logins), found=login)
-    if action is not None and action not in rule.actions:
-        yield Mismatch(aspect="action", wanted=_listed(rule.actions), found=action)
 
 
 def is_match(
@@ -72,6 +77,11 @@ def is_match(
 ) -> bool:
     """Whether *rule* matches."""
     return next(mismatches(rule, subject, target, login, action), None) is None
+
+
+def names_target(rule: Rule, target: TargetFacts) -> bool:
+    """Whether *rule* is about *target*, whoever asks."""
+    return next(target_mismatches(rule, target), None) is None
 
 
 def is_for(rule: Rule | AuditorRule, subject: Subject) -> bool:
