@@ -1,0 +1,221 @@
+"""The rules that an ID token must pass. This is the security argument of sign-in, so it is a numbered procedure.
+
+`verify_id_token` goes through these steps in this order, and each block below carries its number:
+
+ 1. The token is ASCII text of three parts and at most 64 kB.
+ 2. Its header names an algorithm from *our* settings (never `none`, never HS*), no critical extension, and no type
+    other than JWT: access tokens (RFC 9068) and logout tokens are signed by the same keys.
+ 3. The key comes from the provider's JWKS, by key id. `jwk`, `jku`, `x5c` and `x5u` in the header mean nothing. A key
+    id that is unknown, or a signature that does not fit, makes us look for newer keys once, within limits.
+ 4. The signature is right under that key and algorithm, and the payload is a JSON object.
+ 5. `iss` is our issuer, character by character.
+ 6. `aud` names our client. With several audiences `azp` is required; where `azp` stands it is our client.
+ 7. `exp` has not passed, `nbf` and `iat` are not in the future (30 seconds of leeway), all of them finite numbers.
+ 8. `iat` is at most ten minutes old: a token is spent at once, never kept.
+ 9. `sub` is a text of 1 to 255 characters.
+10. `nonce` is the one we expect, when we expect one.
+11. `at_hash` fits the access token, when both are there.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+from base64 import urlsafe_b64encode
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from authlib.oidc.core import CodeIDToken  # type: ignore[import-untyped]
+from joserfc import jws, jwt
+from joserfc.errors import (
+    BadSignatureError,
+    ClaimError,
+    ExpiredTokenError,
+    InvalidKeyIdError,
+    JoseError,
+    MissingClaimError,
+)
+from joserfc.jwk import KeySet
+
+from bastion.config.model import Issuer
+from bastion.errors import TokenRejected
+
+LARGEST_TOKEN = 64 * 1024
+LEEWAY = 30
+OLDEST = 600
+
+_HALF_HASHES = {
+    "RS256": hashlib.sha256,
+    "PS256": hashlib.sha256,
+    "ES256": hashlib.sha256,
+    "ES384": hashlib.sha384,
+    "EdDSA": hashlib.sha512,  # Ed25519, the only curve that `keys` lets through
+}
+
+
+class IdTokenRejected(TokenRejected):
+    """A token broke a rule. *reason* says precisely which, for the log; it never holds the token itself."""
+
+    def __init__(self, reason: str, message: str = "the provider's answer could not be verified") -> None:
+        super().__init__(
+            f"sign-in refused: {message}",
+            hint="Sign in again. If it is refused again, tell whoever runs the bastion; the reason is in its log.",
+        )
+        self.reason = reason
+
+
+class KeySource(Protocol):
+    """Where the verifier takes keys from: `oidc.Provider`."""
+
+    @property
+    def settings(self) -> Issuer: ...
+    async def keys(self) -> KeySet: ...
+    async def newer_keys(self, than: KeySet) -> KeySet: ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VerifiedToken:
+    """The claims of a token that passed. *digest* names the token for ever, whatever its signature is encoded like."""
+
+    claims: Mapping[str, Any]
+    issuer: str
+    subject: str
+    issued_at: float
+    expires_at: float
+    digest: str
+
+
+async def verify_id_token(
+    source: KeySource, token: str, *, now: float, nonce: str | None = None, access_token: str | None = None
+) -> VerifiedToken:
+    """Verify *token* at *now* (Unix seconds); raise IdTokenRejected, or SignInError when there are no keys."""
+    settings = source.settings
+    header = _check_form(token, settings)  # 1, 2
+    claims = await _verify_signature(source, token)  # 3, 4
+    _check_registered_claims(claims, header, settings, now)  # 5, 6, 7
+    _check_fresh_and_whole(claims, now)  # 8, 9
+    _check_binding(claims, str(header["alg"]), nonce, access_token)  # 10, 11
+    return VerifiedToken(
+        claims=claims,
+        issuer=claims["iss"],
+        subject=claims["sub"],
+        issued_at=claims["iat"],
+        expires_at=claims["exp"],
+        # Over what is signed: the same signature can be written in more ways than one (ECDSA, base64).
+        digest=hashlib.sha256(token.rpartition(".")[0].encode()).hexdigest(),
+    )
+
+
+def _check_form(token: str, settings: Issuer) -> dict[str, Any]:
+    """Return the header, which is still untrusted."""
+    # 1: shape
+    if len(token) > LARGEST_TOKEN:
+        raise IdTokenRejected(f"the token has {len(token)} characters", "the provider's answer is too large")
+    if not token.isascii() or token.count(".") != 2:
+        raise IdTokenRejected("the token is not three parts of ASCII text")
+
+    # 2: header
+    try:
+        header = jws.extract_compact(token.encode(), registry=_registry(settings.algorithms)).headers()
+    except (JoseError, ValueError, TypeError, RecursionError) as error:
+        raise IdTokenRejected(f"the token cannot be read: {error}") from error
+    if not isinstance(header, dict):
+        raise IdTokenRejected("the header is not a JSON object")
+    if header.get("alg") not in settings.algorithms:
+        allowed = ", ".join(settings.algorithms)
+        raise IdTokenRejected(f"the algorithm {header.get('alg')!r} is not among {allowed}")
+    if "crit" in header:
+        raise IdTokenRejected("the header has critical extensions")
+    if str(header.get("typ", "JWT")).upper() != "JWT":
+        raise IdTokenRejected(f"a token of type {header.get('typ')!r} is no ID token")
+    return header
+
+
+def _registry(algorithms: tuple[str, ...]) -> jws.JWSRegistry:
+    # Headers that we do not know are ignored (RFC 7515, 4): Entra and Okta send some.
+    registry = jws.JWSRegistry(algorithms=algorithms, strict_check_header=False)
+    registry.max_header_length = 4096  # an x5c chain would be longer, and nobody needs one here
+    return registry
+
+
+async def _verify_signature(source: KeySource, token: str) -> dict[str, Any]:
+    registry = _registry(source.settings.algorithms)
+    # 3: key, 4: signature
+    keys = await source.keys()
+    try:
+        try:
+            decoded = jwt.decode(token, keys, registry=registry)
+        except (InvalidKeyIdError, BadSignatureError):
+            # The provider may have rotated its keys; some even keep the key id.
+            decoded = jwt.decode(token, await source.newer_keys(keys), registry=registry)
+    except (JoseError, ValueError, TypeError, RecursionError) as error:
+        raise IdTokenRejected(f"the signature cannot be verified: {error}") from error
+    return decoded.claims
+
+
+def _check_registered_claims(
+    claims: dict[str, Any], header: dict[str, Any], settings: Issuer, now: float
+) -> None:
+    # 5: issuer, 6: audience, 7: times
+    options = {
+        "iss": {"essential": True, "value": settings.issuer},
+        "aud": {"essential": True, "value": settings.client_id},
+        "exp": {"essential": True},
+        "iat": {"essential": True},
+        "sub": {"essential": True},
+    }
+    try:
+        CodeIDToken(claims, header, options, {"client_id": settings.client_id}).validate(
+            now=now, leeway=LEEWAY
+        )
+    except ExpiredTokenError as error:
+        raise IdTokenRejected(f"exp passed {now - claims['exp']:.0f} s ago", "it has expired") from error
+    except MissingClaimError as error:
+        raise IdTokenRejected(f"{error.claim} is missing") from error
+    except ClaimError as error:
+        shown = repr(claims.get(error.claim))[:200]
+        message = "it was made for another application" if error.claim in ("aud", "azp") else None
+        reason = f"{error.claim} is {shown}: {error.description}"
+        raise IdTokenRejected(reason, message) if message else IdTokenRejected(reason) from error
+    except (JoseError, ValueError, TypeError) as error:
+        raise IdTokenRejected(f"the claims cannot be read: {error}") from error
+    if claims.get("azp", settings.client_id) != settings.client_id:  # the library passes over an empty one
+        raise IdTokenRejected(f"azp is {claims['azp']!r}", "it was made for another application")
+
+
+def _check_fresh_and_whole(claims: dict[str, Any], now: float) -> None:
+    # 8: freshness
+    if claims["iat"] < now - OLDEST - LEEWAY:
+        raise IdTokenRejected(f"iat is {now - claims['iat']:.0f} s old", "it was made too long ago")
+
+    # 9: subject
+    if not 1 <= len(claims["sub"]) <= 255:
+        raise IdTokenRejected(f"sub has {len(claims['sub'])} characters")
+
+
+def _check_binding(
+    claims: dict[str, Any], algorithm: str, nonce: str | None, access_token: str | None
+) -> None:
+    # 10: nonce
+    if nonce is not None and not _same(claims.get("nonce"), nonce):
+        raise IdTokenRejected(
+            "the nonce is not the expected one" if "nonce" in claims else "the nonce is missing",
+            "it was made for another key or another attempt",
+        )
+
+    # 11: access token
+    if access_token is None or "at_hash" not in claims:
+        return  # optional in the code flow and the device grant (OpenID Connect Core 3.1.3.6)
+    if not _same(claims["at_hash"], _half_hash(access_token, algorithm)):
+        raise IdTokenRejected("at_hash does not fit the access token")
+
+
+def _same(value: object, expected: str) -> bool:
+    return isinstance(value, str) and hmac.compare_digest(value.encode(), expected.encode())
+
+
+def _half_hash(access_token: str, algorithm: str) -> str:
+    """OpenID Connect Core 3.1.3.6: the left half of the digest that the token's algorithm uses."""
+    digest = _HALF_HASHES[algorithm](access_token.encode()).digest()
+    return urlsafe_b64encode(digest[: len(digest) // 2]).rstrip(b"=").decode()
