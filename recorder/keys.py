@@ -1,0 +1,146 @@
+"""Keys of the recorder: it signs with one, anybody verifies with its public half.
+
+A signing key is a file only its owner can read, in PEM (PKCS #8, Ed25519), with the public key in PEM beside it under
+`.pub` for auditors to take away. Knows nothing of what is signed.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import stat
+from pathlib import Path
+
+from cryptography.exceptions import InvalidSignature
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
+
+from recorder.errors import RecorderKeyError
+from recorder.names import base32
+
+
+class VerifyKey:
+    """A public key; *id* is `rk-` and 80 bits of the SHA-256 of its 32 bytes."""
+
+    __slots__ = ("_public", "id")
+
+    def __init__(self, public: Ed25519PublicKey) -> None:
+        raw = public.public_bytes(serialization.Encoding.Raw, serialization.PublicFormat.Raw)
+        self._public = public
+        self.id = "rk-" + base32(hashlib.sha256(raw).digest()[:10], 16)
+
+    @classmethod
+    def load(cls, path: Path) -> VerifyKey:
+        """Read a public key in PEM."""
+        try:
+            key = serialization.load_pem_public_key(path.read_bytes())
+        except OSError as error:
+            raise RecorderKeyError(
+                f"The recorder's public key {path} cannot be read: {error.strerror}."
+            ) from error
+        except ValueError:
+            key = None
+        if not isinstance(key, Ed25519PublicKey):
+            raise RecorderKeyError(
+                f"{path} is not an Ed25519 public key in PEM.",
+                hint="It starts with BEGIN PUBLIC KEY; the recorder writes it beside its signing key, ending in .pub.",
+            )
+        return cls(key)
+
+    def verifies(self, signature: bytes, message: bytes) -> bool:
+        """Whether the owner of the key signed *message*."""
+        try:
+            self._public.verify(signature, message)
+        except InvalidSignature:
+            return False
+        return True
+
+    def pem(self) -> bytes:
+        return self._public.public_bytes(
+            serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo
+        )
+
+
+class SigningKey:
+    """The private key of a recorder; it prints as its id."""
+
+    __slots__ = ("_private", "verify_key")
+
+    def __init__(self, private: Ed25519PrivateKey) -> None:
+        self._private = private
+        self.verify_key = VerifyKey(private.public_key())
+
+    @property
+    def id(self) -> str:
+        return self.verify_key.id
+
+    def __repr__(self) -> str:
+        return f"SigningKey({self.id})"
+
+    @classmethod
+    def generate(cls) -> SigningKey:
+        """A new key that stands in no file."""
+        return cls(Ed25519PrivateKey.generate())
+
+    @classmethod
+    def create(cls, path: Path) -> SigningKey:
+        """Make a key and write it to *path* and its public half beside it; refuse to replace one."""
+        key = cls.generate()
+        private = key._private.private_bytes(
+            serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+        )
+        try:
+            _write_new(path, private, 0o600)
+            _write_new(public_path(path), key.verify_key.pem(), 0o644)
+        except FileExistsError as error:
+            raise RecorderKeyError(
+                f"{error.filename} exists already.",
+                hint="A new key must not overwrite an old one: move it away first.",
+            ) from error
+        except OSError as error:
+            raise RecorderKeyError(
+                f"The recorder's signing key {path} cannot be written: {error.strerror}."
+            ) from error
+        return key
+
+    @classmethod
+    def load(cls, path: Path) -> SigningKey:
+        """Read a key, and refuse one that others could have read."""
+        try:
+            with path.open("rb") as file:
+                mode = stat.S_IMODE(os.fstat(file.fileno()).st_mode)
+                content = file.read()
+        except OSError as error:
+            raise RecorderKeyError(
+                f"The recorder's signing key {path} cannot be read: {error.strerror}."
+            ) from error
+        if mode & 0o077:
+            raise RecorderKeyError(
+                f"The recorder's signing key {path} can be read by others (mode {mode:04o}).",
+                hint=f"chmod 600 {path}",
+            )
+        try:
+            key = serialization.load_pem_private_key(content, password=None)
+        except (ValueError, TypeError):
+            key = None
+        if not isinstance(key, Ed25519PrivateKey):
+            raise RecorderKeyError(
+                f"{path} is not an Ed25519 private key in PEM (PKCS #8, without a password)."
+            )
+        return cls(key)
+
+    def sign(self, message: bytes) -> bytes:
+        return self._private.sign(message)
+
+
+def public_path(path: Path) -> Path:
+    """Where the public half of the signing key at *path* stands."""
+    return path.with_name(path.name + ".pub")
+
+
+def _write_new(path: Path, content: bytes, mode: int) -> None:
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, mode)
+    with os.fdopen(descriptor, "wb") as file:
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())

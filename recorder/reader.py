@@ -1,0 +1,226 @@
+"""Reads a recording back, strictly and line by line, into the events it was made of.
+
+What breaks the format is a FormatError that names the line. Signatures are not looked at here: see `verify`.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO, NamedTuple
+
+import msgspec
+
+from recorder.encoder import STREAM_ERROR, STREAM_INPUT, STREAM_OUTPUT
+from recorder.errors import FormatError
+from recorder.events import (
+    BreakSent,
+    ErrorOutput,
+    Event,
+    Exited,
+    Input,
+    InputEnded,
+    Killed,
+    Noted,
+    Output,
+    OutputEnded,
+    Resized,
+    Signalled,
+)
+from recorder.header import Header, Opening, decode_opening
+from recorder.lines import (
+    BYTES,
+    EVIDENCE,
+    INPUT,
+    LINE_LIMIT,
+    OUTPUT,
+    RESIZE,
+    SEAL,
+    Line,
+    decode_bytes,
+    decode_line,
+)
+from recorder.names import SessionId
+from recorder.statements import Seal, read_seal
+
+_SIZE = re.compile(r"(\d{1,10})x(\d{1,10})", re.ASCII)
+_EXACT_SIZE = re.compile(r"r (\d{1,10})x(\d{1,10}) (\d{1,10})x(\d{1,10})", re.ASCII)
+_CODE_OF_STREAM = {STREAM_OUTPUT: OUTPUT, STREAM_ERROR: OUTPUT, STREAM_INPUT: INPUT}
+
+
+class Entry(NamedTuple):
+    """An event and when it happened, in seconds since the start.
+
+    The event holds exactly what came; *text* is what a screen shows of it: for output with its line ends as a terminal
+    needs them and U+FFFD for what is not UTF-8, for a note its text, for what has no picture nothing.
+    """
+
+    time: float
+    event: Event
+    text: str
+
+
+class Reader:
+    """Reads a recording from *file*, which is open in binary mode at its start; iterate over it for the entries."""
+
+    def __init__(self, file: BinaryIO) -> None:
+        self._file = file
+        first = file.readline(LINE_LIMIT + 1)
+        if not first.endswith(b"\n"):
+            raise FormatError("the file has no whole first line")
+        self.opening: Opening = decode_opening(first)
+        self.seal: Seal | None = None
+        """What the seal states, once it has been read; not verified."""
+        self.torn = 0
+        """Bytes of a last line that is not whole, in a recording without a seal."""
+        self._number = 1
+        self._time = 0.0
+
+    @property
+    def id(self) -> SessionId:
+        return self.opening.id
+
+    @property
+    def header(self) -> Header:
+        return self.opening.header
+
+    def __iter__(self) -> Iterator[Entry]:
+        said: Line | None = None  # by a `b` line of the line after it
+        for line in self._lines():
+            if said is not None:
+                yield self._exactly(said, line)
+                said = None
+            elif line.code == BYTES:
+                said = line
+            elif line.code not in EVIDENCE:
+                yield from self._entry(line)
+            elif line.code == SEAL:
+                _, self.seal = read_seal(line.data, line.number)
+
+    def _lines(self) -> Iterator[Line]:
+        while raw := self._file.readline(LINE_LIMIT + 1):
+            self._number += 1
+            if self.seal is not None:
+                raise FormatError("something stands after the seal", line=self._number)
+            if not raw.endswith(b"\n"):
+                if len(raw) > LINE_LIMIT:
+                    raise FormatError("the line is too long", line=self._number)
+                self.torn = len(raw)
+                return
+            line = decode_line(self._number, raw)
+            if line.time < self._time:
+                raise FormatError("time runs backwards", line=self._number)
+            self._time = line.time
+            yield line
+
+    def _entry(self, line: Line) -> Iterator[Entry]:
+        match line.code:
+            case "o":
+                yield Entry(line.time, Output(self._streamed(line)), line.data)
+            case "i":
+                yield Entry(line.time, Input(line.data.encode()), line.data)
+            case "r":
+                if (size := _SIZE.fullmatch(line.data)) is None:
+                    raise FormatError(f"{line.data!r} is not a size", line=line.number)
+                yield Entry(line.time, Resized(int(size[1]), int(size[2])), "")
+            case "m":
+                yield Entry(line.time, Noted(line.data), line.data)
+            case "f":
+                if (event := decode_fact(line)) is not None:
+                    yield Entry(line.time, event, "")
+
+    def _streamed(self, line: Line) -> bytes:
+        """The bytes that an `o` line without a word about its bytes stands for."""
+        text = line.data
+        if self.opening.shows_crlf:
+            text = text.replace("\r\n", "\n")
+            if len(text) + text.count("\n") != len(line.data):
+                raise FormatError("a line feed without a carriage return", line=line.number)
+        return text.encode()
+
+    def _exactly(self, said: Line, line: Line) -> Entry:
+        """The entry of a line that had a `b` line in front."""
+        if (size := _EXACT_SIZE.fullmatch(said.data)) is not None and line.code == RESIZE:
+            return Entry(line.time, Resized(*(int(part) for part in size.groups())), "")
+        stream, space, encoded = said.data.partition(" ")
+        if _CODE_OF_STREAM.get(stream) != line.code:
+            raise FormatError(f"{said.data[:20]!r} says nothing of the line after it", line=said.number)
+        data = decode_bytes(encoded, said.number) if space else self._streamed(line)
+        match stream:
+            case "o":
+                return Entry(line.time, Output(data), line.data)
+            case "e":
+                return Entry(line.time, ErrorOutput(data), line.data)
+            case _:
+                return Entry(line.time, Input(data), line.data)
+
+
+class _Fact(msgspec.Struct, frozen=True, kw_only=True):
+    is_: str = msgspec.field(name="is")
+    signal: str = ""
+    milliseconds: int = 0
+    status: int = 0
+    core: bool = False
+    message: str = ""
+
+
+_FACTS = msgspec.json.Decoder(_Fact)
+
+
+def decode_fact(line: Line) -> Event | None:
+    """The event of a fact line; None for a fact this version does not know (later ones may add some)."""
+    try:
+        fact = _FACTS.decode(line.data.encode())
+    except msgspec.DecodeError as error:
+        raise FormatError(f"not a fact ({error})", line=line.number) from None
+    match fact.is_:
+        case "input ended":
+            return InputEnded()
+        case "output ended":
+            return OutputEnded()
+        case "signalled":
+            return Signalled(fact.signal)
+        case "break sent":
+            return BreakSent(fact.milliseconds)
+        case "exited":
+            return Exited(fact.status)
+        case "killed":
+            return Killed(fact.signal, fact.core, fact.message)
+        case _:
+            return None
+
+
+@contextmanager
+def open_recording(path: Path) -> Iterator[Reader]:
+    """Open the recording at *path*; FormatError when it is none."""
+    try:
+        file = path.open("rb", buffering=256 * 1024)
+    except OSError as error:
+        raise FormatError(f"{path} cannot be read: {error.strerror}") from error
+    with file:
+        yield Reader(file)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sinks:
+    """Where the rebuilt streams go."""
+
+    output: BinaryIO
+    error: BinaryIO
+    input: BinaryIO
+
+
+def rebuild_streams(path: Path, sinks: Sinks) -> None:
+    """Write exactly the bytes of each stream of the recording at *path* to its sink."""
+    with open_recording(path) as recording:
+        for entry in recording:
+            match entry.event:
+                case Output(data):
+                    sinks.output.write(data)
+                case ErrorOutput(data):
+                    sinks.error.write(data)
+                case Input(data):
+                    sinks.input.write(data)
