@@ -7,7 +7,7 @@ around: what is not in the recording is not delivered.
 from __future__ import annotations
 
 import asyncio
-from typing import Protocol
+from typing import Any, Protocol
 
 from bastion.sessions.session import AdmittedSession, Outcome
 from bastion.transport.endpoint import ClientEnd, Endpoint
@@ -40,7 +40,8 @@ async def relay(client: ClientEnd, target: Target, session: AdmittedSession) -> 
         async with asyncio.TaskGroup() as group:
             upward = group.create_task(_pump(client, session.recording, target))
             downward = group.create_task(_pump(target, session.recording, client))
-            await asyncio.wait({upward, downward, session.stopped}, return_when=asyncio.FIRST_COMPLETED)
+            ends: list[asyncio.Future[Any]] = [upward, downward, session.stopped]
+            await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
             target_ended = downward.done()
             upward.cancel()
             downward.cancel()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+
 import structlog
 
 from bastion.ca.authorities import Authorities
@@ -21,7 +23,12 @@ async def run_session(
 ) -> Outcome:
     """Connect, relay, seal, and say what the person must know. The client's channel stays open."""
     with structlog.contextvars.bound_contextvars(session=session.id):
-        outcome = await _connect_and_relay(session, client, authorities)
+        try:
+            outcome = await _connect_and_relay(session, client, authorities)
+        except BaseException:
+            # Cancelled, or a bug: whatever it is, the recording deserves its seal before it goes on.
+            await asyncio.shield(admission.end(session, Outcome(ending="failed")))
+            raise
         if outcome.message:
             try:
                 await tell(client, session, outcome.message)

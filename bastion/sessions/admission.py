@@ -14,7 +14,7 @@ A refusal at any step is a `SessionRefused` with a message fit for the person, a
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import structlog
 
@@ -26,6 +26,8 @@ from bastion.sessions.standing import Standing
 from bastion.state.store import State
 from bastion.transport.request import SessionRequest
 from policy.decide import Decision, Subject, TargetFacts, decide, logins, may_reach
+from policy.patterns import is_concrete
+from policy.rules import ACTIONS, Action
 from recorder.errors import RecorderError
 from recorder.header import Header
 from recorder.journal import Recording
@@ -87,10 +89,10 @@ class Admission:
         action = action_of(request)
         try:
             if problem := await self._standing.problem(person.serial):  # (1)
-                raise SessionRefused(problem, hint="Sign in again: connect once more, or run bastion login.")
+                raise SessionRefused(problem)
             if action is None:  # (2)
                 raise SessionRefused(f"the bastion does not offer the subsystem {request.command!r}")
-            login = login or self._default_login(person, target)
+            login = login or self._default_login(person, target, action)
             decision = decide(  # (3)
                 self._config().policy.rules, subject_of(person), facts_of(target), login, action
             )
@@ -155,16 +157,30 @@ class Admission:
         )
         return outcome
 
-    def _choices(self, person: Person, target: Target) -> list[str]:
-        """Logins to offer; the target's own default first. A wildcard stands for that default or the user's name."""
-        allowed = logins(self._config().policy.rules, subject_of(person), facts_of(target))
-        concrete = [login for login in allowed if "*" not in login and "?" not in login]
-        if target.login is not None and (target.login in concrete or len(concrete) < len(allowed)):
-            concrete = [target.login, *(login for login in concrete if login != target.login)]
-        return concrete or [person.user]
+    def _choices(self, person: Person, target: Target, actions: Sequence[Action] = ACTIONS) -> list[str]:
+        """Logins to offer, best first: the target's own, then those that rules name, then the person's own name.
 
-    def _default_login(self, person: Person, target: Target) -> str:
-        return self._choices(person, target)[0]
+        Patterns (`*`) stand last, for a person to type a login against; the first is always a login to take.
+        """
+        rules, subject, facts = self._config().policy.rules, subject_of(person), facts_of(target)
+
+        def is_open(login: str) -> bool:
+            return any(decide(rules, subject, facts, login, action).allowed for action in actions)
+
+        named = logins(rules, subject, facts, actions)
+        own = [target.login] if target.login is not None and is_open(target.login) else []
+        mine = [person.user] if not any(map(is_concrete, named)) and is_open(person.user) else []
+        return list(dict.fromkeys([*own, *mine, *named]))
+
+    def _default_login(self, person: Person, target: Target, action: Action) -> str:
+        choices = self._choices(person, target, [action]) or self._choices(person, target)
+        concrete = [login for login in choices if is_concrete(login)]
+        if not concrete:
+            raise SessionRefused(
+                f"name a login for {target.name}, as in login@{target.name}",
+                hint=f"You may use: {', '.join(choices)}" if choices else "",
+            )
+        return concrete[0]
 
     async def _record(
         self,
@@ -220,7 +236,7 @@ def facts_of(target: Target) -> TargetFacts:
     return TargetFacts(name=target.name, kind=target.kind, labels=target.labels)
 
 
-def action_of(request: SessionRequest) -> str | None:
+def action_of(request: SessionRequest) -> Action | None:
     """The policy's word for *request*; None for a subsystem nobody can be granted."""
     match request.kind:
         case "shell" | "exec":

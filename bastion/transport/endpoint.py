@@ -49,7 +49,7 @@ class Endpoint:
 
     def __init__(self) -> None:
         self.channel: SSHChannel[bytes] | None = None
-        self.closed = False
+        self.gone = asyncio.Event()
         self._queue: deque[Event] = deque()
         self._queued_bytes = 0
         self._queued_controls = 0
@@ -57,6 +57,10 @@ class Endpoint:
         self._arrived = asyncio.Event()
         self._writable = asyncio.Event()
         self._writable.set()
+
+    @property
+    def closed(self) -> bool:
+        return self.gone.is_set()
 
     async def receive(self) -> list[Event]:
         """All events since the last call, at least one; an empty list once the end is gone and drained."""
@@ -116,7 +120,7 @@ class Endpoint:
         self._writable.set()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        self.closed = True
+        self.gone.set()
         self._arrived.set()
         self._writable.set()
 

@@ -1,0 +1,238 @@
+"""The whole server: everything opened in order, run, and closed in phases.
+
+Opening: config, key modes, state, authorities, recordings (with recovery of what a crash left), issuer, listener.
+Closing, each phase with a deadline: stop accepting · let sessions finish · end them · seal · close the stores. A
+second signal jumps ahead. What is still open after that is sealed as interrupted by the next start.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import time
+from collections.abc import AsyncIterator, Callable
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import structlog
+
+from bastion.ca.authorities import Authorities
+from bastion.config.load import load
+from bastion.config.model import Config, Issuer
+from bastion.errors import BastionError, ConfigError
+from bastion.identity.development import DevelopmentIssuer
+from bastion.identity.oidc import Provider
+from bastion.identity.pending import PendingLogins
+from bastion.runtime.logs import configure_logs
+from bastion.runtime.supervise import Supervisor
+from bastion.sessions.admission import Admission
+from bastion.sessions.session import LiveSessions, Outcome
+from bastion.sessions.standing import Standing
+from bastion.ssh.connection import Connection
+from bastion.ssh.front import Front
+from bastion.state.store import State
+from bastion.transport.algorithms import connection_options
+from bastion.transport.hooks import listen
+from recorder.keys import SigningKey
+from recorder.store import Store
+
+log = structlog.get_logger()
+
+SERVER_VERSION = "bastion"
+KEEPALIVE_INTERVAL = 30
+STATE_POLL = 0.25
+"""Seconds between looks for what a command changed in the state: a revoked session ends within a second."""
+END_TIMEOUT = 5.0
+"""Seconds that ended sessions have to seal their recordings, and connections to go away."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ready:
+    """The server accepts connections: on this port, with sign-in at this issuer."""
+
+    port: int
+    issuer: str
+
+
+class Bastion:
+    """The services of a running server, and the reload and the end of it."""
+
+    def __init__(
+        self,
+        path: Path,
+        config: Config,
+        *,
+        state: State,
+        authorities: Authorities,
+        store: Store,
+        development: DevelopmentIssuer | None,
+        now: Callable[[], float],
+    ) -> None:
+        self._path = path
+        self._config = config
+        self._development = development
+        self._provider = Provider(self._issuer(config))
+        self._state = state
+        self._authorities = authorities
+        self._server: asyncio.Server | None = None
+        self._supervisor = Supervisor(report_failure)
+        standing = Standing(state, now)
+        self._live = LiveSessions()
+        self._front = Front(
+            config=lambda: self._config,
+            provider=lambda: self._provider,
+            state=state,
+            authorities=authorities,
+            admission=Admission(
+                config=lambda: self._config,
+                state=state,
+                standing=standing,
+                store=store,
+                live=self._live,
+                now=now,
+            ),
+            standing=standing,
+            store=store,
+            pending_logins=PendingLogins(),
+            supervisor=self._supervisor,
+            now=now,
+        )
+
+    async def start(self) -> Ready:
+        """Accept connections. Raises ConfigError when the address is taken."""
+        server = self._config.server
+        try:
+            self._server = await listen(
+                lambda: Connection(self._front),
+                server.address,
+                server.port,
+                server_host_keys=self._authorities.host_identity(),
+                server_version=SERVER_VERSION,
+                login_timeout=server.sign_in_timeout.total_seconds(),
+                keepalive_interval=KEEPALIVE_INTERVAL,
+                allow_pty=True,
+                agent_forwarding=False,
+                password_auth=False,
+                **connection_options(),
+            )
+        except OSError as error:
+            raise ConfigError(
+                f"cannot listen on port {server.port}: {error.strerror}",
+                hint="Choose another address or port in the section [server].",
+            ) from error
+        self._supervisor.spawn(self._follow_state(), name="follow the state")
+        port = self._server.sockets[0].getsockname()[1]
+        log.info("server.ready", port=port, issuer=self._provider.settings.issuer)
+        return Ready(port=port, issuer=self._provider.settings.issuer)
+
+    def reload(self) -> None:
+        """Read the configuration again; a bad one changes nothing. Listener and folders stay as they are."""
+        try:
+            config = load(self._path)
+            issuer = self._issuer(config)
+        except BastionError as error:
+            log.error("config.reload-refused", reason=error.message, hint=error.hint)
+            return
+        self._config = config
+        if issuer != self._provider.settings:
+            self._provider = Provider(issuer)
+        log.info("config.reloaded", targets=len(config.targets), rules=len(config.policy.rules))
+
+    async def stop(self, hurry: asyncio.Event) -> None:
+        """Close in phases; *hurry* cuts the time that sessions have to finish by themselves."""
+        if self._server is not None:
+            self._server.close()
+        if self._live:
+            log.info("server.draining", sessions=len(self._live))
+            await self._drain(hurry)
+        for session in self._live.all():
+            session.stop(Outcome(ending="server stopped", message="the bastion is being stopped", exit_code=75))
+        await self._live.wait_idle(END_TIMEOUT)
+        await self._supervisor.close(END_TIMEOUT)
+        log.info("server.stopped")
+
+    async def _drain(self, hurry: asyncio.Event) -> None:
+        timeout = self._config.server.drain_timeout.total_seconds()
+        async with asyncio.TaskGroup() as group:
+            idle = group.create_task(self._live.wait_idle(timeout))
+            hurried = group.create_task(hurry.wait())
+            await asyncio.wait([idle, hurried], return_when=asyncio.FIRST_COMPLETED)
+            idle.cancel()
+            hurried.cancel()
+
+    async def _follow_state(self) -> None:
+        """Act on what commands change in the state: revocations, locks, rotated keys."""
+        while True:
+            await asyncio.sleep(STATE_POLL)
+            if await self._state.changed():
+                await self._authorities.reload()
+                await self._front.end_withdrawn_sessions()
+
+    def _issuer(self, config: Config) -> Issuer:
+        if config.issuers:
+            return config.issuers[0]
+        if self._development is not None:
+            return self._development.client_settings
+        raise ConfigError("nobody can sign in: no issuer is configured", hint="Add an [[issuers]] section.")
+
+
+def report_failure(task: str, error: BaseException) -> None:
+    """Log what a supervised task did not handle: a bug, whose connection is gone, and nobody else's."""
+    log.error("task.failed", task=task, exc_info=error)
+
+
+@asynccontextmanager
+async def opened(path: Path, *, now: Callable[[], float] = time.time) -> AsyncIterator[Bastion]:
+    """A bastion with all its stores open, not yet listening; leaving the block closes them."""
+    config = load(path)
+    configure_logs(config.log.format, config.log.level)
+    check_modes(config)
+    async with AsyncExitStack() as stack:
+        state = await State.open(config.state_file, now)
+        stack.push_async_callback(state.close)
+        authorities = await Authorities.open(
+            config.keys_folder, state, config.certificates, config.server.public_name, now
+        )
+        key = SigningKey.load(config.recorder_key_file)
+        store = await Store.open(
+            config.recordings_folder, key=key, durability=config.recording.durability, now=now
+        )
+        stack.push_async_callback(store.close)
+        for row in await store.recover():
+            await state.audit.record("recording.recovered", user=row.user, session=row.id)
+        development: DevelopmentIssuer | None = None
+        if config.development_issuer is not None:
+            development = DevelopmentIssuer(config.development_issuer, now=now)
+            await development.start()
+            stack.push_async_callback(development.close)
+        yield Bastion(
+            path,
+            config,
+            state=state,
+            authorities=authorities,
+            store=store,
+            development=development,
+            now=now,
+        )
+
+
+async def serve(path: Path, *, on_ready: Callable[[Ready], None] = lambda ready: None) -> None:
+    """Run a bastion until SIGTERM or SIGINT; SIGHUP reads the configuration again."""
+    stopping, hurry = asyncio.Event(), asyncio.Event()
+
+    def stop() -> None:
+        (hurry if stopping.is_set() else stopping).set()
+
+    async with opened(path) as bastion:
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, stop)
+        loop.add_signal_handler(signal.SIGHUP, bastion.reload)
+        try:
+            on_ready(await bastion.start())
+            await stopping.wait()
+        finally:
+            await bastion.stop(hurry)
+            for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+                loop.remove_signal_handler(number)

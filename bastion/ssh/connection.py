@@ -1,0 +1,179 @@
+"""One client connection: who it is, and the group its channels run in.
+
+asyncssh calls back; these callbacks only translate. One supervised task owns a TaskGroup for the channels of the
+connection, and ends when the connection is lost and they have. Route and recording belong to a channel, never to the
+connection: two channels of a multiplexed connection may go to two targets, each with its own decision.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from typing import cast
+
+import asyncssh
+import structlog
+from asyncssh.constants import DISC_NO_MORE_AUTH_METHODS_AVAILABLE
+
+from bastion.errors import BastionError
+from bastion.identity.person import Person
+from bastion.sessions.session import Client
+from bastion.ssh.certificates import Accepted, Rejected, judge
+from bastion.ssh.door import serve_channel
+from bastion.ssh.front import Front
+from bastion.ssh.sign_in import DeviceSignIn
+from bastion.transport.endpoint import ClientEnd
+from bastion.transport.hooks import CertificateFacts, ServerConnection, is_weak
+
+log = structlog.get_logger()
+
+LOGIN_USER = "login"
+"""The SSH user name under which any key may ask for a certificate, and nothing else."""
+
+_KEEPALIVE = 10.0
+"""Seconds between packets that keep NATs open while a person signs in."""
+
+
+class Connection(asyncssh.SSHServer):
+    """The server side of one client connection (an `Owner` for the transport)."""
+
+    def __init__(self, front: Front) -> None:
+        self._front = front
+        self._lost = asyncio.Event()
+        self._group: asyncio.TaskGroup | None = None
+        self._certified: dict[int, Person] = {}
+        self._certificate_problem: Rejected | None = None
+        self._sign_in: DeviceSignIn | None = None
+        self._signed_in: Person | None = None
+        self.username = ""
+        self.client = Client(address="", port=0)
+
+    # The connection as a whole
+
+    def connection_made(self, conn: asyncssh.SSHServerConnection) -> None:
+        self._conn = cast(ServerConnection, conn)
+        peer = conn.get_extra_info("peername")
+        self.client = Client(address=peer[0], port=peer[1])
+        self._front.supervisor.spawn(self._live(), name=f"connection {self.client}")
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        if self._sign_in is not None:
+            self._sign_in.close()
+        self._lost.set()
+
+    async def _live(self) -> None:
+        try:
+            async with asyncio.TaskGroup() as self._group:
+                await self._lost.wait()
+        finally:
+            self._conn.abort()
+
+    # Who is it?
+
+    def begin_auth(self, username: str) -> bool:
+        # Synchronous on purpose: while an async begin_auth awaits, asyncssh piles up whatever the client sends.
+        self.username = username
+        self._signed_in = None
+        return True
+
+    def public_key_auth_supported(self) -> bool:
+        return True
+
+    async def certificate_offered(self, certificate: CertificateFacts) -> str | None:
+        """The principal a good certificate must name, or None; see `certificates`."""
+        front = self._front
+        verdict = await judge(certificate, front.state, front.authorities, front.now())
+        if isinstance(verdict, Accepted):
+            self._certified[certificate.serial] = verdict.person
+            return verdict.person.user
+        if self._certificate_problem is None or (verdict.ours and not self._certificate_problem.ours):
+            self._certificate_problem = verdict
+            await self._refused_certificate(certificate, verdict)
+        return None
+
+    async def _refused_certificate(self, certificate: CertificateFacts, verdict: Rejected) -> None:
+        if verdict.ours:  # others are left unmentioned: an agent may hold certificates for all the world
+            self._conn.send_auth_banner(f"bastion: your certificate is not accepted: {verdict.reason}\r\n")
+        await self._front.state.audit.record(
+            "sign-in.certificate-refused",
+            client=str(self.client),
+            key_id=certificate.key_id,
+            serial=f"{certificate.serial:016x}",
+            reason=verdict.reason,
+        )
+
+    def validate_public_key(self, username: str, key: asyncssh.SSHKey) -> bool:
+        # A bare key never says who somebody is. For `login` it is only the key the certificate will be for.
+        return username == LOGIN_USER and not is_weak(key)
+
+    def kbdint_auth_supported(self) -> bool:
+        return True
+
+    async def get_kbdint_challenge(
+        self, username: str, lang: str, submethods: str
+    ) -> tuple[str, str, str, tuple[()]] | bool:
+        if username == LOGIN_USER:
+            return self._give_up(
+                "a certificate is made for a key, and your client offered none it holds. "
+                "Make one with ssh-keygen -t ed25519, or name one with ssh -i."
+            )
+        try:
+            self._sign_in = await DeviceSignIn.start(self._front, self.client)
+        except BastionError as error:
+            return self._give_up(str(error))
+        text = self._sign_in.text(problem=self._certificate_problem)
+        return "Sign in", text, "", ()
+
+    async def validate_kbdint_response(self, username: str, responses: Sequence[str]) -> bool:
+        if self._sign_in is None:
+            return False
+        async with asyncio.TaskGroup() as group:
+            keepalive = group.create_task(self._keep_alive())
+            result = await self._finish_sign_in(self._sign_in)
+            keepalive.cancel()
+        if isinstance(result, BastionError):
+            return self._give_up(str(result))
+        self._signed_in = result
+        return True
+
+    async def _finish_sign_in(self, sign_in: DeviceSignIn) -> Person | BastionError:
+        try:
+            return await sign_in.finish()
+        except BastionError as error:
+            return error
+
+    async def _keep_alive(self) -> None:
+        while True:
+            await asyncio.sleep(_KEEPALIVE)
+            self._conn.send_debug("waiting for the sign-in")
+
+    def _give_up(self, message: str) -> bool:
+        # OpenSSH would try again at once, with another code for the person to be confused by: end it here.
+        log.info("sign-in.failed", client=str(self.client), reason=message)
+        self._conn.send_auth_banner("".join(f"bastion: {line}\r\n" for line in message.splitlines()))
+        self._conn.disconnect(DISC_NO_MORE_AUTH_METHODS_AVAILABLE, "sign-in failed")
+        return False
+
+    @property
+    def person(self) -> Person | None:
+        """Who was let in; None for `login`, which only proved a key."""
+        proof = self._conn.proof
+        if proof is None:
+            return None
+        if proof.certificate is not None:
+            return self._certified[proof.certificate.serial]
+        return self._signed_in if proof.method == "keyboard-interactive" else None
+
+    @property
+    def proven_key(self) -> asyncssh.SSHKey | None:
+        """The key whose possession the client proved, if any."""
+        return self._conn.proof.key if self._conn.proof is not None else None
+
+    # Channels
+
+    def session_requested(self) -> tuple[asyncssh.SSHServerChannel[bytes], ClientEnd]:
+        return self._conn.session_channel(), ClientEnd(self._started)
+
+    def _started(self, channel: ClientEnd) -> None:
+        assert self._group is not None
+        self._group.create_task(serve_channel(channel, self, self._front))

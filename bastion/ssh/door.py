@@ -1,0 +1,192 @@
+"""One channel from its request to its end: to a target, to the picker, or to a command of our own.
+
+Three doors, one corridor: whichever way leads to a target, it goes through `Admission` and `run_session`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import dataclasses
+from collections.abc import Coroutine
+from typing import TYPE_CHECKING, Any
+
+import asyncssh
+import structlog
+
+from bastion.config.model import Target
+from bastion.errors import BastionError, SessionRefused
+from bastion.identity.person import Person
+from bastion.relay.relay import notice
+from bastion.relay.run import run_session
+from bastion.sessions.session import Client, Outcome
+from bastion.ssh.builtins import run_builtin
+from bastion.ssh.front import Front
+from bastion.ssh.login import run_login
+from bastion.ssh.picker import Entry, pick
+from bastion.ssh.route import ToBuiltin, ToPicker, ToTarget, route
+from bastion.ssh.terminal import ChannelTerminal
+from bastion.transport.endpoint import ClientEnd
+from bastion.transport.request import SessionRequest
+from policy.errors import PolicyError
+from recorder.errors import RecorderError
+from recorder.events import Exited, Killed
+
+if TYPE_CHECKING:
+    from bastion.ssh.connection import Connection
+
+log = structlog.get_logger()
+
+NO_TARGET = 64
+"""Exit status where nobody named a target and there is no terminal to choose one in (EX_USAGE)."""
+
+
+async def serve_channel(channel: ClientEnd, connection: Connection, front: Front) -> None:
+    """Serve one session channel and close it; every refusal is told, none is raised."""
+    with structlog.contextvars.bound_contextvars(client=str(connection.client)):
+        try:
+            ending = await _Visit(channel, connection, front).serve()
+        except (BastionError, RecorderError, PolicyError) as error:
+            log.info("channel.refused", reason=error.message)
+            await channel.deliver([notice(channel, str(error))])
+            ending = Exited(error.exit_code)
+        await channel.finish(ending)
+
+
+class _Visit:
+    """What one channel needs to know of its connection."""
+
+    def __init__(self, channel: ClientEnd, connection: Connection, front: Front) -> None:
+        self._channel = channel
+        self._front = front
+        self._client: Client = connection.client
+        self._username: str = connection.username
+        self._person: Person | None = connection.person
+        self._key: asyncssh.SSHKey | None = connection.proven_key
+        self._terminal = ChannelTerminal(channel)
+
+    async def serve(self) -> Exited | Killed | None:
+        if self._person is None:  # let in as `login`, with a key that says nothing about who holds it
+            arguments = tuple(self._channel.request.command.split())
+            return await self._builtin(
+                run_login(self._terminal, self._front, self._client, self._key, arguments)
+            )
+        person = self._person
+        admission = self._front.admission
+        there = route(
+            self._username, self._channel.request, lambda name: admission.visible(person, name) is not None
+        )
+        match there:
+            case ToBuiltin("login", arguments):
+                return await self._builtin(
+                    run_login(self._terminal, self._front, self._client, self._key, arguments)
+                )
+            case ToBuiltin("menu", _):
+                return await self._picker(person, "")
+            case ToBuiltin(word, arguments):
+                work = run_builtin(word, arguments, self._terminal, self._front, person, self._client)
+                return await self._builtin(work)
+            case ToTarget(name, login, request):
+                target = admission.visible(person, name)
+                if target is None:
+                    raise SessionRefused(f"there is no target {name!r} that you may reach")
+                return (await self._session(person, target, login, request)).told
+            case ToPicker(words):
+                return await self._picker(person, words)
+
+    async def _builtin(self, work: Coroutine[Any, Any, int]) -> Exited | None:
+        """Run a command of ours for as long as the client is there."""
+        async with asyncio.TaskGroup() as group:
+            working = group.create_task(_caught(work))
+            leaving = group.create_task(self._channel.gone.wait())
+            await asyncio.wait({working, leaving}, return_when=asyncio.FIRST_COMPLETED)
+            leaving.cancel()
+            if not working.done():
+                working.cancel()
+                return None
+        result = working.result()
+        if isinstance(result, BaseException):
+            raise result
+        return Exited(result)
+
+    async def _session(
+        self, person: Person, target: Target, login: str | None, request: SessionRequest
+    ) -> Outcome:
+        front = self._front
+        session = await front.admission.admit(
+            person=person, client=self._client, target=target, login=login, request=request
+        )
+        return await run_session(session, self._channel, front.admission, front.authorities)
+
+    async def _picker(self, person: Person, words: str) -> Exited:
+        reachable = self._front.admission.reachable(person)
+        if not self._terminal.is_tty:
+            return await self._say_what_there_is(person, words)
+        entries = [
+            Entry(
+                name=target.name,
+                kind=target.kind,
+                description=target.description,
+                logins=tuple(logins),
+                labels=target.labels,
+            )
+            for target, logins in reachable
+        ]
+        targets = {target.name: target for target, _ in reachable}
+        while (
+            choice := await pick(
+                self._terminal, entries, heading=f"Signed in as {person.user}", notice=words, ssh_command=self._ssh
+            )
+        ) is not None:
+            self._terminal.unread(choice.typed_ahead)
+            words = await self._session_from_picker(person, targets[choice.entry.name], choice.login)
+            if self._channel.closed:
+                break
+        return Exited(0)
+
+    async def _session_from_picker(self, person: Person, target: Target, login: str | None) -> str:
+        """One session; returns the words for the picker that opens again."""
+        pty = self._channel.request.pty
+        assert pty is not None
+        now = dataclasses.replace(pty, columns=self._terminal.columns, rows=self._terminal.rows)
+        request = dataclasses.replace(self._channel.request, kind="shell", command="", pty=now)
+        try:
+            outcome = await self._session(person, target, login, request)
+        except SessionRefused as refusal:
+            return str(refusal)
+        return outcome.message or f"{target.name}: {_ended(outcome)}"
+
+    @property
+    def _ssh(self) -> str:
+        server = self._front.config().server
+        port = server.public_port or server.port
+        return f"ssh -t {server.public_name}" if port == 22 else f"ssh -p {port} -t {server.public_name}"
+
+    async def _say_what_there_is(self, person: Person, words: str) -> Exited:
+        lines = [words] if words else []
+        if names := [target.name for target, _ in self._front.admission.reachable(person)]:
+            lines += [f"You are signed in as {person.user} and can reach: {', '.join(names)}"]
+            lines += [f"Name one ({self._ssh} {names[0]}), or add -t to choose from a list."]
+        else:
+            lines += [f"You are signed in as {person.user}, and no rule lets you reach any target."]
+        await self._terminal.say("".join(f"bastion: {line}\n" for line in lines), error=True)
+        return Exited(NO_TARGET)
+
+
+async def _caught(work: Coroutine[Any, Any, int]) -> int | BastionError | RecorderError | PolicyError:
+    """Turn expected errors into values, which a TaskGroup does not wrap."""
+    try:
+        return await work
+    except (BastionError, RecorderError, PolicyError) as error:
+        return error
+
+
+def _ended(outcome: Outcome) -> str:
+    match outcome.exit:
+        case Exited(0):
+            return "the session has ended"
+        case Exited(status):
+            return f"the session ended with exit status {status}"
+        case Killed(signal):
+            return f"the session was ended by signal {signal}"
+        case None:
+            return outcome.ending
