@@ -261,6 +261,10 @@ class Config(Section):
         return self.data / "keys"
 
     @property
+    def recorder_key_file(self) -> Path:
+        return self.keys_folder / "recorder-key"
+
+    @property
     def recordings_folder(self) -> Path:
         return self.recording.folder or self.data / "recordings"
 

@@ -57,8 +57,9 @@ def route(username: str, request: SessionRequest, is_target: Callable[[str], boo
         return ToBuiltin(first, _words(rest))
     login, target = split_login(first)
     if is_target(target):
-        kind, command = ("exec", rest.strip()) if rest.strip() else ("shell", "")
-        return ToTarget(target, login, dataclasses.replace(request, kind=kind, command=command))
+        command = rest.strip()
+        onward = dataclasses.replace(request, kind="exec" if command else "shell", command=command)
+        return ToTarget(target, login, onward)
     return ToPicker(f"There is no target {target!r} that you can reach.")
 
 
