@@ -37,8 +37,14 @@ class Installation:
     def libraries(self) -> Path:
         return self.wrapper.parent
 
-    def is_unpacked(self, program: Path) -> bool:
-        return program.is_relative_to(self.root)
+    @property
+    def is_unpacked(self) -> bool:
+        return self.sshd.is_relative_to(self.root)
+
+    @property
+    def helpers(self) -> Path:
+        """Where sshd's own programs are, those that it finds by a path compiled in."""
+        return (self.root if self.is_unpacked else Path("/")) / "usr/lib/openssh"
 
 
 @cache
@@ -165,7 +171,7 @@ class Sshd:
         (self.folder / "trusted_cas").touch()
         environment = {
             "PATH": os.defpath,
-            "LD_LIBRARY_PATH": str(here.libraries) if here.is_unpacked(here.sshd) else "",
+            "LD_LIBRARY_PATH": str(here.libraries) if here.is_unpacked else "",
             **self._wrapper_environment(here, None),
         }
         self._process = subprocess.Popen(
@@ -202,7 +208,7 @@ class Sshd:
             "MaxSessions 100",
             "AcceptEnv LANG LC_*",
             "Subsystem sftp internal-sftp",
-            *self._relocated_helpers(here),
+            *self._since_9_8(here),
         ]
         if Path(f"{self._host_key}-cert.pub").exists():
             lines.append(f'HostCertificate "{self._host_key}-cert.pub"')
@@ -211,13 +217,18 @@ class Sshd:
             lines += [f"Match User {login}", "  SetEnv " + " ".join(f'"{k}={v}"' for k, v in variables)]
         return "\n".join(lines) + "\n"
 
-    def _relocated_helpers(self, here: Installation) -> list[str]:
-        """Since OpenSSH 9.8 sshd starts programs beside it, by paths that are compiled in."""
-        helpers = {"SshdSessionPath": "sshd-session", "SshdAuthPath": "sshd-auth"}
-        folder = here.root / "usr/lib/openssh"
-        if not here.is_unpacked(here.sshd):
+    def _since_9_8(self, here: Installation) -> list[str]:
+        """Settings that OpenSSH before 9.8 does not know; since then sshd is split into several programs."""
+        session = here.helpers / "sshd-session"
+        if not session.exists():
             return []
-        return [f'{key} "{folder / name}"' for key, name in helpers.items() if (folder / name).exists()]
+        # Tests fail to log in on purpose, and all come from one address.
+        lines = ["PerSourcePenalties no"]
+        if here.is_unpacked:
+            lines.append(f'SshdSessionPath "{session}"')
+            if (authenticator := here.helpers / "sshd-auth").exists():
+                lines.append(f'SshdAuthPath "{authenticator}"')
+        return lines
 
     def _wrapper_environment(self, here: Installation, login: str | None) -> dict[str, str]:
         """What makes nss_wrapper answer; in a session *login* comes first, so that whoami says its name."""
