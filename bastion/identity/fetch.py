@@ -7,7 +7,6 @@ bounded response, and turns every failure into one sentence for the person signi
 from __future__ import annotations
 
 import asyncio
-import ipaddress
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
@@ -15,6 +14,7 @@ from urllib.parse import urlsplit
 
 import httpx2
 
+from bastion.config.values import is_loopback
 from bastion.errors import SignInError
 
 TIMEOUT = 10.0
@@ -25,22 +25,14 @@ class _Unfit(httpx2.TransportError):
     """A request that we do not send, or a response that we do not read on."""
 
 
-def is_loopback(host: str | None) -> bool:
-    """Whether *host* can only be this machine."""
-    if not host:
-        return False
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"
-
-
 def is_fit_url(url: str, *, issuer: str) -> bool:
     """Whether *url* may be asked, or shown to a person, on behalf of *issuer*: https, or loopback both."""
     try:
         parts, home = urlsplit(url), urlsplit(issuer)
         secure = parts.scheme == "https" and bool(parts.hostname)
-        local = parts.scheme == "http" and is_loopback(parts.hostname) and is_loopback(home.hostname)
+        local = (
+            parts.scheme == "http" and is_loopback(parts.hostname or "") and is_loopback(home.hostname or "")
+        )
     except ValueError:
         return False
     return (secure or local) and url.isascii() and url.isprintable() and " " not in url
@@ -57,7 +49,7 @@ def client_options(issuer: str) -> dict[str, Any]:
         "timeout": TIMEOUT,
         "follow_redirects": False,
         # A proxy named by the environment serves the outside; an issuer on this machine is never behind it.
-        "trust_env": not is_loopback(urlsplit(issuer).hostname),
+        "trust_env": not is_loopback(urlsplit(issuer).hostname or ""),
         # Compressed bodies are not asked for, so the bound on bytes read bounds memory too.
         "headers": {"Accept": "application/json", "Accept-Encoding": "identity"},
         "event_hooks": {"request": [check_request], "response": [_bound_response]},

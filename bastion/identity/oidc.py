@@ -19,6 +19,7 @@ from bastion.errors import ConfigError, KeyFileError
 from bastion.identity.cache import Cached
 from bastion.identity.fetch import ProviderError, get_json, is_fit_url
 from bastion.identity.keys import read_signing_keys
+from bastion.runtime.files import read_private
 from bastion.runtime.secrets import Secret
 
 LIFETIME = 3600.0
@@ -110,14 +111,11 @@ def _read_client_secret(settings: Issuer) -> Secret | None:
     if path is None:
         return None
     try:
-        mode, text = path.stat().st_mode, path.read_text(encoding="utf-8").strip()
-    except (OSError, UnicodeDecodeError) as error:
+        text = read_private(path).decode().strip()
+    except UnicodeDecodeError as error:
         raise KeyFileError(
-            f"the client secret of {settings.alias} cannot be read: {error}",
-            hint=f"Write the secret into {path}, or remove client_secret_file.",
+            f"the client secret {path} is not text", hint="Write the secret into it."
         ) from error
-    if mode & 0o077:
-        raise KeyFileError(f"the client secret {path} can be read by others", hint=f"Run: chmod 600 {path}")
     if not text:
         raise KeyFileError(f"the client secret {path} is empty", hint="Write the secret into it.")
     return Secret(text)

@@ -19,6 +19,7 @@ _LARGEST_HEAD = 16 * 1024
 _LARGEST_BODY = 64 * 1024
 _MOST_CONNECTIONS = 64
 _TIMEOUT = 10.0
+_CLOSE_TIMEOUT = 2.0
 
 _SAFETY_HEADERS = {
     "Cache-Control": "no-store",
@@ -67,7 +68,8 @@ class LoopbackServer:
     def __init__(self, handler: Handler) -> None:
         self._handler = handler
         self._server: asyncio.Server | None = None
-        self._writers: set[asyncio.StreamWriter] = set()
+        self._connections: dict[asyncio.Task[None], asyncio.StreamWriter] = {}
+        self._answering: set[asyncio.Task[None]] = set()
         self.port = 0
 
     async def start(self, port: int = 0) -> None:
@@ -76,33 +78,45 @@ class LoopbackServer:
         self.port = self._server.sockets[0].getsockname()[1]
 
     async def close(self) -> None:
-        """Stop listening and cut the connections that are left."""
+        """Stop listening, let answers that are on their way arrive, and cut the other connections."""
         if self._server is None:
             return
         self._server.close()
-        for writer in self._writers:
+        for task, writer in self._connections.items():
+            if task not in self._answering:  # browsers open connections that they may never use
+                writer.transport.abort()
+        if self._connections:
+            await asyncio.wait(self._connections, timeout=_CLOSE_TIMEOUT)
+        for writer in self._connections.values():
             writer.transport.abort()
         await self._server.wait_closed()
         self._server = None
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        if len(self._writers) >= _MOST_CONNECTIONS:
+        task = asyncio.current_task()
+        if task is None or len(self._connections) >= _MOST_CONNECTIONS:
             writer.transport.abort()
             return
-        self._writers.add(writer)
+        self._connections[task] = writer
         try:
             async with asyncio.timeout(_TIMEOUT):
-                await self._converse(reader, writer)
+                await self._converse(reader, writer, task)
+                writer.close()
+                await writer.wait_closed()  # until all of it is sent
         except (TimeoutError, ConnectionError):
             writer.transport.abort()  # nobody is there to be told
         finally:
-            self._writers.discard(writer)
+            self._answering.discard(task)
+            del self._connections[task]
             writer.close()
 
-    async def _converse(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    async def _converse(
+        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, task: asyncio.Task[None]
+    ) -> None:
         connection = h11.Connection(h11.SERVER, max_incomplete_event_size=_LARGEST_HEAD)
         try:
             request = await _read_request(connection, reader, self.port)
+            self._answering.add(task)
             response = await self._handler(request)
         except _RequestError as error:
             response = Response(status=error.status, body=f"{error}\n".encode())
