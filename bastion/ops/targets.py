@@ -1,0 +1,106 @@
+"""What ops ask about SSH targets: which host keys do they show, do they let us in, what must stand on them."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import asyncssh
+
+from bastion.ca.authorities import Authorities
+from bastion.config.model import SshTarget
+from bastion.connectors.ssh import connect_to
+from bastion.errors import TargetError
+
+HOST_KEY_ALGORITHMS = ("ssh-ed25519", "ecdsa-sha2-nistp256", "rsa-sha2-512")
+"""Kinds of host key that are asked for, best first."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HostKey:
+    """A host key as a target shows it: one line of OpenSSH's form, its fingerprint, and whether it is on record."""
+
+    line: str
+    fingerprint: str
+    is_recorded: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Check:
+    """Whether a target lets the bastion in; *problem* and *hint* are empty if it does."""
+
+    target: str
+    login: str
+    problem: str = ""
+    hint: str = ""
+
+    @property
+    def is_good(self) -> bool:
+        return not self.problem
+
+
+async def scan(address: str, port: int, recorded: Sequence[str] = (), timeout: float = 10) -> list[HostKey]:
+    """The host keys a server shows, without signing in. Raises TargetError when it shows none."""
+    known = {asyncssh.import_public_key(line).public_data for line in recorded}
+    found: list[HostKey] = []
+    reason = ""
+    for algorithm in HOST_KEY_ALGORITHMS:
+        try:
+            async with asyncio.timeout(timeout):
+                key = await asyncssh.get_server_host_key(
+                    address, port, server_host_key_algs=[algorithm], config=None
+                )
+        except TimeoutError:
+            reason = f"no answer within {timeout:g} seconds"
+            break
+        except asyncssh.KeyExchangeFailed:
+            continue  # it has no key of that kind
+        except (asyncssh.Error, OSError) as error:
+            reason = (error.strerror or "").lower() if isinstance(error, OSError) else str(error)
+            break
+        if key is not None:
+            line = " ".join(key.export_public_key().decode().split()[:2])
+            found.append(
+                HostKey(line=line, fingerprint=key.get_fingerprint(), is_recorded=key.public_data in known)
+            )
+    if not found:
+        raise TargetError(
+            f"{address} port {port} shows no host key: {reason or 'no kind of key that we take'}",
+            hint="Is its SSH server running, and does a firewall let the bastion through?",
+        )
+    return found
+
+
+async def check(target: SshTarget, login: str, authorities: Authorities) -> Check:
+    """Sign in to *target* as a session would, and leave again."""
+    try:
+        connection = await connect_to(target, login, authorities, key_id="bastion:target-check")
+    except TargetError as error:
+        return Check(target=target.name, login=login, problem=error.message, hint=_advice(target, error))
+    connection.close()
+    await connection.wait_closed()
+    return Check(target=target.name, login=login)
+
+
+def _advice(target: SshTarget, error: TargetError) -> str:
+    if "bastion target check" in error.hint:  # the hint for users that led here
+        return (
+            f"Look at the log of sshd on {target.name}: does it trust the target CA (bastion ca show target), "
+            "does the account exist, may it sign in?"
+            if target.key_file is None
+            else f"Is the public key of {target.key_file} in authorized_keys of that account?"
+        )
+    return error.hint
+
+
+def setup_lines(target: SshTarget, trusted: Sequence[str]) -> str:
+    """What to put on the target, ready to paste into a root shell there. *trusted* are lines of the target CA."""
+    if target.key_file is not None:
+        return f"# Put the public key of {target.key_file} into ~/.ssh/authorized_keys of each account."
+    keys = "\n".join(trusted)
+    return (
+        f"cat > /etc/ssh/bastion_ca.pub <<'END'\n{keys}\nEND\n"
+        "echo 'TrustedUserCAKeys /etc/ssh/bastion_ca.pub' > /etc/ssh/sshd_config.d/bastion.conf\n"
+        "sshd -t && systemctl reload ssh"
+    )

@@ -1,0 +1,99 @@
+"""Fail first when asyncssh changes what `bastion.transport.hooks` leans on. One test a private name or behaviour."""
+
+import inspect
+
+import asyncssh
+import pytest
+from asyncssh import channel, connection, public_key
+
+from bastion.transport import hooks
+
+
+def test_asyncssh_is_the_version_the_hooks_were_written_for() -> None:
+    assert asyncssh.__version__ == "2.24.1"
+
+
+@pytest.mark.parametrize(
+    ("owner", "name", "parameters"),
+    [
+        (connection.SSHConnection, "_send", ["self", "data"]),
+        (connection.SSHConnection, "send_packet", ["self", "pkttype", "args", "handler"]),
+        (connection.SSHConnection, "_force_close", ["self", "exc"]),
+        (connection.SSHConnection, "_get_extra_kex_algs", ["self"]),
+        (connection.SSHConnection, "_update_recv_pktlen", ["self", "max_pktsize"]),
+        (connection.SSHConnection, "add_channel", ["self", "chan"]),
+        (connection.SSHConnection, "data_received", ["self", "data", "datatype"]),
+        (connection.SSHConnection, "send_userauth_failure", ["self", "partial_success"]),
+        (connection.SSHConnection, "send_userauth_success", ["self"]),
+        (connection.SSHServerConnection, "_validate_openssh_certificate", ["self", "username", "cert"]),
+        (connection.SSHServerConnection, "_validate_client_public_key", ["self", "username", "key_data"]),
+        (
+            connection.SSHServerConnection,
+            "validate_public_key",
+            ["self", "username", "key_data", "msg", "signature"],
+        ),
+        (channel.SSHChannel, "_flush_send_buf", ["self"]),
+        (channel.SSHChannel, "_pause_resume_writing", ["self"]),
+    ],
+)
+def test_overridden_method_still_has_its_shape(owner: type, name: str, parameters: list[str]) -> None:
+    assert list(inspect.signature(getattr(owner, name)).parameters) == parameters
+
+
+@pytest.mark.parametrize(
+    ("make", "count"),
+    [(channel.SSHServerChannel.__init__, 12), (channel.SSHClientChannel.__init__, 8)],
+)
+def test_channels_are_made_with_the_arguments_we_pass(make: object, count: int) -> None:
+    assert callable(make)
+    assert len(inspect.signature(make).parameters) == count
+
+
+def test_client_channel_creates_a_session_with_the_arguments_we_pass() -> None:
+    assert list(inspect.signature(channel.SSHClientChannel.create).parameters)[1:] == [
+        "session_factory",
+        "command",
+        "subsystem",
+        "env",
+        "request_pty",
+        "term_type",
+        "term_size",
+        "term_modes",
+        "x11_forwarding",
+        "x11_display",
+        "x11_auth_path",
+        "x11_single_connection",
+        "agent_forwarding",
+    ]
+
+
+def test_certificate_has_the_private_fields_we_read() -> None:
+    authority, key = (asyncssh.generate_private_key("ssh-ed25519") for _ in range(2))
+    certificate = authority.generate_user_certificate(
+        key, "u:alice", serial=7, principals=["alice"], valid_after=1000, valid_before=2000
+    )
+    assert isinstance(certificate, public_key.SSHOpenSSHCertificate)
+    assert (certificate._serial, certificate._key_id) == (7, "u:alice")
+    assert (certificate._valid_after, certificate._valid_before) == (1000, 2000)
+    assert certificate._cert_type == public_key.CERT_TYPE_USER
+    assert certificate.principals == ["alice"]
+    assert certificate.signing_key.public_data == authority.public_data
+
+
+def test_asyncssh_still_takes_empty_principals_for_everybody() -> None:
+    """If it no longer does, our own check in the hook may go."""
+    authority, key = (asyncssh.generate_private_key("ssh-ed25519") for _ in range(2))
+    authority.generate_user_certificate(key, "x").validate(public_key.CERT_TYPE_USER, "anybody")
+
+
+def test_packet_handlers_we_rely_on_are_looked_up_by_method_name() -> None:
+    assert connection.SSHServerConnection._process_session_open is not None
+    assert "_process_session_open" not in str(connection.SSHConnection._packet_handlers)
+
+
+def test_weak_rsa_keys_are_told_from_strong_ones() -> None:
+    weak = asyncssh.generate_private_key("ssh-rsa", key_size=1024)
+    strong = asyncssh.generate_private_key("ssh-rsa", key_size=2048)
+    assert hooks.is_weak(weak)
+    assert not hooks.is_weak(strong)
+    assert not hooks.is_weak(asyncssh.generate_private_key("ssh-ed25519"))
