@@ -234,10 +234,15 @@ class Sshd:
         """What makes nss_wrapper answer; in a session *login* comes first, so that whoami says its name."""
         accounts = self.folder / f"passwd.{login or 'sshd'}"
         accounts.write_text("".join(self._accounts(login)))
+        # Without a group tty sshd gives a terminal to the login's own group, which needs no root anywhere.
+        groups = self.folder / "group"
+        groups.write_text(
+            "".join(line for line in _lines("/etc/group", fields=4) if not line.startswith("tty:"))
+        )
         variables = {
             "LD_PRELOAD": str(here.wrapper),
             "NSS_WRAPPER_PASSWD": str(accounts),
-            "NSS_WRAPPER_GROUP": "/etc/group",
+            "NSS_WRAPPER_GROUP": str(groups),
         }
         return variables | ({"NSS_WRAPPER_HOSTNAME": self.name} if login else {})
 
@@ -246,11 +251,16 @@ class Sshd:
         ours = [
             f"{login}:x:{os.getuid()}:{os.getgid()}:{login}:{self.home(login)}:/bin/bash\n" for login in order
         ]
-        lines = Path("/etc/passwd").read_text(errors="replace").splitlines(keepends=True)
-        machine = [line for line in lines if line.count(":") == 6 and line.split(":")[0] not in order]
+        machine = [line for line in _lines("/etc/passwd", fields=7) if line.split(":")[0] not in order]
         # The user that sshd drops to before authentication; present only where openssh-server is installed.
         separation = ["sshd:x:65533:65533::/run/sshd:/usr/sbin/nologin\n"]
         return ours + machine + ([] if any(line.startswith("sshd:") for line in machine) else separation)
+
+
+def _lines(database: str, *, fields: int) -> list[str]:
+    """The lines of an account database that nss_wrapper understands."""
+    lines = Path(database).read_text(errors="replace").splitlines(keepends=True)
+    return [line for line in lines if line.count(":") == fields - 1]
 
 
 def _keygen(*arguments: str) -> None:
