@@ -24,7 +24,8 @@ __all__ = [
     "no_such_target",
 ]
 
-_DOING: dict[Action, str] = {"shell": "open a shell", "exec": "run a command", "sftp": "transfer files"}
+DOING: dict[Action, str] = {"shell": "open a shell", "exec": "run a command", "sftp": "transfer files"}
+"""Actions as words that stand after "may"."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,6 +36,15 @@ class Decision:
     reason: str
     rule: str | None = None
     detail: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Way:
+    """One way onto a target that is open: a login pattern, a login that it matches, an action."""
+
+    pattern: str
+    login: str
+    action: Action
 
 
 def decide(
@@ -51,7 +61,7 @@ def decide(
         rule, detail = None, "no allow rule matches"
     else:
         rule, detail = matching[0].name, f"rule {matching[0].name} allows it"
-        reason = f"you may {_DOING[action]} on {target.name} as {login}"
+        reason = f"you may {DOING[action]} on {target.name} as {login}"
         return Decision(allowed=True, reason=reason, rule=rule, detail=detail)
     if not may_reach(rules, subject, target):
         return no_such_target(target.name, rule=rule, detail=detail)
@@ -75,13 +85,14 @@ def logins(
 
     Concrete logins only; patterns with wildcards are listed only when there is nothing concrete.
     """
-    found = list(dict.fromkeys(_open_logins(rules, subject, target, ACTIONS if actions is None else actions)))
+    open_ways = ways(rules, subject, target, ACTIONS if actions is None else actions)
+    found = list(dict.fromkeys(way.pattern for way in open_ways))
     return [login for login in found if is_concrete(login)] or found
 
 
 def may_reach(rules: Sequence[Rule], subject: Subject, target: TargetFacts) -> bool:
     """Whether *subject* may do anything at all on *target*: some login and some action survive the denies."""
-    return next(_open_logins(rules, subject, target, ACTIONS), None) is not None
+    return next(ways(rules, subject, target), None) is not None
 
 
 def may_audit(auditors: Sequence[AuditorRule], subject: Subject, *, owner: str, target: str) -> Decision:
@@ -102,10 +113,10 @@ def may_audit(auditors: Sequence[AuditorRule], subject: Subject, *, owner: str, 
     )
 
 
-def _open_logins(
-    rules: Sequence[Rule], subject: Subject, target: TargetFacts, actions: Sequence[Action]
-) -> Iterator[str]:
-    """Each login pattern of an allow rule from which, for one of *actions*, the denies leave at least one login."""
+def ways(
+    rules: Sequence[Rule], subject: Subject, target: TargetFacts, actions: Sequence[Action] = ACTIONS
+) -> Iterator[Way]:
+    """Each way onto *target*: the login patterns of allow rules of which the denies leave something, by action."""
     here = [rule for rule in rules if is_match(rule, subject, target)]
     denies = [rule for rule in here if rule.effect == "deny"]
     denied = {
@@ -116,17 +127,18 @@ def _open_logins(
         if rule.effect == "deny":
             continue
         for pattern in logins_of(rule, subject):
-            if any(a in rule.actions and some_login(pattern, denied[a]) is not None for a in denied):
-                yield pattern
+            for action in denied:
+                if action in rule.actions and (login := some_login(pattern, denied[action])) is not None:
+                    yield Way(pattern=pattern, login=login, action=action)
 
 
 def _refusal(rules: Sequence[Rule], subject: Subject, target: TargetFacts, login: str, action: Action) -> str:
     """A person who may reach *target* hears what they may not do there, and as whom they may."""
     if not is_login(login):
         return f"{_quoted(login)} cannot be a login"
-    refusal = f"no rule lets you {_DOING[action]} on {target.name} as {login}"
     others = logins(rules, subject, target, [action])
-    return f"{refusal}; you may as {', '.join(others)}" if others else refusal
+    instead = f"; you may as {', '.join(others)}" if others else ""
+    return f"no rule lets you {DOING[action]} on {target.name} as {login}{instead}"
 
 
 def _quoted(text: str) -> str:

@@ -245,7 +245,8 @@ class Config(Section):
         (), description="OIDC providers; the first is the one people sign in with."
     )
     development_issuer: DevelopmentIssuer | None = Field(
-        None, description="An embedded issuer for demos and tests (never for real use)."
+        None,
+        description="An issuer inside the bastion, on 127.0.0.1, for demos and tests: it asks for no password.",
     )
     targets: tuple[Target, ...] = Field(
         (), description="What can be reached; more stand in targets.d/*.toml."

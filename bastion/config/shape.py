@@ -156,7 +156,7 @@ def _description(model: type[BaseModel], location: Location) -> str:
 
 def _sections(model: type[BaseModel]) -> Iterator[tuple[str, type[BaseModel]]]:
     for name, setting in model.model_fields.items():
-        if (inner := _inner(setting.annotation)) is not None:
+        if (inner := section_in(setting.annotation)) is not None:
             yield (f"[{name}]" if inner is setting.annotation else f"[[{name}]]"), inner
 
 
@@ -167,12 +167,12 @@ def _model_at(model: type[BaseModel], location: Location) -> type[BaseModel] | N
         if found is None:
             return None
         if isinstance(part, str):
-            found = _inner(found.model_fields[part].annotation) if part in found.model_fields else None
+            found = section_in(found.model_fields[part].annotation) if part in found.model_fields else None
     return found
 
 
-def _inner(annotation: object) -> type[BaseModel] | None:
+def section_in(annotation: object) -> type[BaseModel] | None:
     """The section in an annotation such as `Server`, `tuple[Issuer, ...]` or `DevelopmentIssuer | None`."""
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
         return annotation
-    return next((inner for arg in get_args(annotation) if (inner := _inner(arg)) is not None), None)
+    return next((inner for arg in get_args(annotation) if (inner := section_in(arg)) is not None), None)
