@@ -18,7 +18,7 @@ from pathlib import Path
 import structlog
 
 from bastion.ca.authorities import Authorities
-from bastion.config.load import load
+from bastion.config.load import TARGETS_FOLDER, load
 from bastion.config.model import Config, Issuer
 from bastion.errors import BastionError, ConfigError
 from bastion.identity.development import DevelopmentIssuer
@@ -71,6 +71,7 @@ class Bastion:
     ) -> None:
         self._path = path
         self._config = config
+        self._files = _stamps(path)
         self._development = development
         self._provider = Provider(self._issuer(config))
         self._state = state
@@ -128,6 +129,7 @@ class Bastion:
 
     def reload(self) -> None:
         """Read the configuration again; a bad one changes nothing. Listener and folders stay as they are."""
+        self._files = _stamps(self._path)
         try:
             config = load(self._path)
             issuer = self._issuer(config)
@@ -147,7 +149,9 @@ class Bastion:
             log.info("server.draining", sessions=len(self._live))
             await self._drain(hurry)
         for session in self._live.all():
-            session.stop(Outcome(ending="server stopped", message="the bastion is being stopped", exit_code=75))
+            session.stop(
+                Outcome(ending="server stopped", message="the bastion is being stopped", exit_code=75)
+            )
         await self._live.wait_idle(END_TIMEOUT)
         await self._supervisor.close(END_TIMEOUT)
         log.info("server.stopped")
@@ -162,12 +166,14 @@ class Bastion:
             hurried.cancel()
 
     async def _follow_state(self) -> None:
-        """Act on what commands change in the state: revocations, locks, rotated keys."""
+        """Act on what commands change: revocations, locks, rotated keys; and targets, which they note in the audit."""
         while True:
             await asyncio.sleep(STATE_POLL)
             if await self._state.changed():
                 await self._authorities.reload()
                 await self._front.end_withdrawn_sessions()
+                if _stamps(self._path) != self._files:
+                    self.reload()
 
     def _issuer(self, config: Config) -> Issuer:
         if config.issuers:
@@ -175,6 +181,12 @@ class Bastion:
         if self._development is not None:
             return self._development.client_settings
         raise ConfigError("nobody can sign in: no issuer is configured", hint="Add an [[issuers]] section.")
+
+
+def _stamps(path: Path) -> dict[Path, int]:
+    """When each file of the configuration was last written, in nanoseconds."""
+    files = [path, *(path.parent / TARGETS_FOLDER).glob("*.toml")]
+    return {file: file.stat().st_mtime_ns for file in files if file.exists()}
 
 
 def report_failure(task: str, error: BaseException) -> None:

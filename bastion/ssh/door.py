@@ -134,7 +134,11 @@ class _Visit:
         targets = {target.name: target for target, _ in reachable}
         while (
             choice := await pick(
-                self._terminal, entries, heading=f"Signed in as {person.user}", notice=words, ssh_command=self._ssh
+                self._terminal,
+                entries,
+                heading=f"Signed in as {person.user}",
+                notice=words,
+                ssh_command=self._ssh,
             )
         ) is not None:
             self._terminal.unread(choice.typed_ahead)

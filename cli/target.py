@@ -1,0 +1,209 @@
+"""`bastion target`: add, list, check and scan targets."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Sequence
+from dataclasses import asdict
+from getpass import getuser
+
+import click
+
+from bastion.ca.authorities import Authorities
+from bastion.config.model import SshTarget
+from bastion.config.write import write_target
+from bastion.errors import ConfigError
+from bastion.ops.targets import Check, HostKey, check, scan, setup_lines
+from bastion.state.store import State
+from cli.output import Column, clean, json_option, print_json, print_rows
+from cli.settings import Settings, pass_settings
+
+
+@click.group()
+def target() -> None:
+    """Add, list, check and scan targets."""
+
+
+@target.command("add")
+@click.argument("name")
+@click.argument("address")
+@click.option("--port", type=click.IntRange(1, 65535), default=22, show_default=True)
+@click.option("--description", default="", help="One line for the picker.")
+@click.option("--label", "labels", multiple=True, metavar="KEY=VALUE", help="A label that rules can name.")
+@click.option("--login", help="Login taken when nobody names one.")
+@click.option(
+    "--host-key", "host_keys", multiple=True, metavar="KEY", help="A host key, as ssh-keyscan prints it."
+)
+@click.option("--host-ca", "host_ca", multiple=True, metavar="KEY", help="A CA that signs its host key.")
+@click.option(
+    "--fingerprint", metavar="SHA256:…", help="Take the scanned host key if it has this fingerprint."
+)
+@pass_settings
+def add(
+    settings: Settings,
+    name: str,
+    address: str,
+    port: int,
+    description: str,
+    labels: Sequence[str],
+    login: str | None,
+    host_keys: Sequence[str],
+    host_ca: Sequence[str],
+    fingerprint: str | None,
+) -> None:
+    """Add the SSH host ADDRESS as the target NAME.
+
+    Without --host-key or --host-ca its host keys are scanned and shown, and you confirm them.
+    """
+    if settings.config.target(name) is not None:
+        raise ConfigError(f"there is a target {name} already", hint="See: bastion target list")
+    if not host_keys and not host_ca:
+        host_keys = _confirmed(asyncio.run(scan(address, port)), name, fingerprint)
+    try:
+        new = SshTarget(
+            name=name,
+            address=address,
+            port=port,
+            description=description,
+            labels=_labels(labels),
+            login=login,
+            host_keys=tuple(host_keys),
+            host_ca=tuple(host_ca),
+        )
+    except ValueError as error:
+        raise ConfigError(f"{name} cannot be added: {_first(error)}") from error
+    file = write_target(settings.path, new)
+    click.echo(f"Wrote {file}.", err=True)
+    asyncio.run(_added(settings, new))
+
+
+async def _added(settings: Settings, new: SshTarget) -> None:
+    state = await State.open(settings.config.state_file, create=False)
+    try:
+        # The running server notices that the state changed, and reads the configuration again.
+        await state.audit.record("target.added", user=getuser(), target=new.name, address=new.address)
+        trusted = [key.public for key in await state.ca_keys.list("target") if key.status != "retired"]
+    finally:
+        await state.close()
+    click.echo("To let the bastion in, run this on the target as root:\n", err=True)
+    click.echo(setup_lines(new, trusted))
+    click.echo(f"\nThen: bastion target check {new.name}", err=True)
+
+
+@target.command("list")
+@json_option
+@pass_settings
+def list_targets(settings: Settings, as_json: bool) -> None:
+    """List the targets."""
+    rows = [
+        {
+            "name": t.name,
+            "kind": t.kind,
+            "address": f"{t.address}:{t.port}",
+            "login": t.login,
+            "labels": t.labels,
+            "description": t.description,
+        }
+        for t in settings.config.targets
+    ]
+    columns = [
+        Column(key="name", title="name", is_whole=True),
+        Column(key="kind", title="kind"),
+        Column(key="address", title="address"),
+        Column(key="login", title="login"),
+        Column(
+            key="labels", title="labels", show=lambda labels: " ".join(f"{k}={v}" for k, v in labels.items())
+        ),
+        Column(key="description", title="description"),
+    ]
+    print_rows(rows, columns, as_json=as_json, empty="There is no target. Add one with: bastion target add")
+
+
+@target.command("check")
+@click.argument("name", required=False)
+@click.option("--login", help="The login to try; by default the target's own, or root.")
+@json_option
+@pass_settings
+def check_targets(settings: Settings, name: str | None, login: str | None, as_json: bool) -> int:
+    """Sign in to the target NAME, or to every one, as a session would."""
+    chosen = settings.config.targets if name is None else (_named(settings, name),)
+    results = asyncio.run(_check(settings, chosen, login))
+    if as_json:
+        print_json([{**asdict(result), "ok": result.is_good} for result in results])
+    else:
+        for result in results:
+            click.echo(f"{result.target}: {'ok' if result.is_good else 'FAILED'} (as {result.login})")
+            for line in (result.problem, result.hint):
+                if line:
+                    click.echo(f"  {clean(line)}")
+    return 0 if all(result.is_good for result in results) else 1
+
+
+async def _check(settings: Settings, targets: Sequence[SshTarget], login: str | None) -> list[Check]:
+    config = settings.config
+    state = await State.open(config.state_file, create=False)
+    try:
+        authorities = await Authorities.open(
+            config.keys_folder, state, config.certificates, config.server.public_name, time.time
+        )
+        return [await check(t, login or t.login or "root", authorities) for t in targets]
+    finally:
+        await state.close()
+
+
+@target.command("scan")
+@click.argument("name")
+@json_option
+@pass_settings
+def scan_target(settings: Settings, name: str, as_json: bool) -> int:
+    """Show the host keys of the target NAME, and which of them are on record."""
+    chosen = _named(settings, name)
+    keys = asyncio.run(scan(chosen.address, chosen.port, chosen.host_keys))
+    if as_json:
+        print_json(keys)
+    else:
+        for key in keys:
+            click.echo(f"{'recorded' if key.is_recorded else 'NEW     '}  {key.fingerprint}  {key.line}")
+        if not all(key.is_recorded for key in keys) and not chosen.host_ca:
+            click.echo(f"\nIf a new key is right, put its line into host_keys of {name}.", err=True)
+    return 0 if any(key.is_recorded for key in keys) or chosen.host_ca else 1
+
+
+def _named(settings: Settings, name: str) -> SshTarget:
+    found = settings.config.target(name)
+    if found is None:
+        raise ConfigError(f"there is no target {name!r}", hint="See: bastion target list")
+    return found
+
+
+def _confirmed(keys: Sequence[HostKey], name: str, fingerprint: str | None) -> list[str]:
+    """The scanned keys a person vouches for, by --fingerprint or at the prompt."""
+    if fingerprint is not None:
+        if not (right := [key.line for key in keys if key.fingerprint == fingerprint]):
+            shown = ", ".join(key.fingerprint for key in keys)
+            raise ConfigError(f"{name} shows no host key with that fingerprint, but {shown}")
+        return right
+    for key in keys:
+        click.echo(f"{key.line.split()[0]:22} {key.fingerprint}", err=True)
+    click.confirm(f"Are these the host keys of {name}?", abort=True, err=True)
+    return [key.line for key in keys]
+
+
+def _labels(pairs: Sequence[str]) -> dict[str, str]:
+    labels = {}
+    for pair in pairs:
+        key, equals, value = pair.partition("=")
+        if not equals or not key:
+            raise click.UsageError(f"--label {pair!r} is not KEY=VALUE")
+        labels[key] = value
+    return labels
+
+
+def _first(error: ValueError) -> str:
+    """The first line of a pydantic error that says something."""
+    errors = getattr(error, "errors", None)
+    if errors is None:
+        return str(error)
+    first = errors()[0]
+    return f"{'.'.join(map(str, first['loc']))}: {first['msg'].removeprefix('Value error, ')}"
