@@ -17,10 +17,14 @@ def plain(text: str) -> str:
     """*text* on one line without anything a terminal would act on: what cannot be seen becomes U+FFFD."""
     if text.isascii() and text.isprintable():
         return text
-    return "".join(
-        " " if char in "\t\r\n" else "\ufffd" if unicodedata.category(char) in _INVISIBLE else char
-        for char in text
-    )
+    return "".join(_shown(char) for char in text)
+
+
+def _shown(char: str) -> str:
+    category = unicodedata.category(char)
+    if char in "\t\r\n" or category == "Zs":
+        return " "
+    return "\ufffd" if category in _INVISIBLE else char
 
 
 def width(text: str) -> int:

@@ -1,0 +1,163 @@
+"""Recorded output made safe to show: what draws passes, what acts on the auditor's terminal or world does not.
+
+A streaming filter over the grammar of `screen_grammar`, with an allow-list. Whatever is not on the list is dropped:
+strings (titles, clipboard, hyperlinks, notifications, files, palettes, graphics, user-defined keys), queries that make
+a terminal type an answer, printing, window operations, modes of keyboard, mouse and paste, clearing the scrollback,
+and all C1 controls. Only whole sequences come out, written anew from their parts. The terminal must read UTF-8.
+"""
+
+from __future__ import annotations
+
+import re
+
+from recorder.screen_grammar import GRAMMAR, Action, State, kind_of
+
+LONGEST_SEQUENCE = 256
+LONGEST_STRING = 1 << 20
+"""Characters after which a string that nothing ends is taken for text again."""
+
+_LARGEST_NUMBER = 9999
+
+_DEFAULTS = "\x1b[?6l\x1b[4l\x1b[?7h\x1b[?5l\x1b[?25h\x1b[m\x1b(B\x1b)B\x0f"
+"""Everything a passed sequence may have switched, but for the screen, the scrolling region and the saved cursor."""
+
+_RUN = re.compile(r"[^\x00-\x07\x10-\x1f\x7f-\x9f]+")
+_ESCAPES = frozenset(
+    ["7", "8", "D", "E", "M", "#3", "#4", "#5", "#6", "#8"]
+    + [f"{g}{charset}" for g in "()*+" for charset in "0AB"]
+)
+_ALTERNATE = frozenset({"47", "1047", "1049"})
+_MODES = {"": frozenset({"4"}), "?": frozenset({"5", "6", "7", "25", "1048"}) | _ALTERNATE}
+_PARAMETERS = re.compile(r"([<=>?]*)([0-9;:]*)([ -/]*)")
+_FREE = frozenset("@ABCDEFGHIJKLMPSTXZ`abdefr")
+"""Control sequences without prefix or intermediates that only draw, whatever their numbers (but for those below)."""
+
+
+class ScreenFilter:
+    """Filters the output of one session; give it the text in any pieces. *area* may be changed between pieces."""
+
+    def __init__(self, area: tuple[int, int] | None = None) -> None:
+        self.area = area
+        """Columns and rows, from the top left, that addressing and scrolling are kept in; None is the whole screen."""
+        self.has_saved_cursor = False
+        """Whether the recorded program holds the terminal's one saved cursor position."""
+        self._is_alternate = False
+        self._state = State.GROUND
+        self._sequence = ""
+        self._string_length = 0
+
+    def feed(self, text: str) -> str:
+        """What of *text* may be shown; what is incomplete waits for more."""
+        out: list[str] = []
+        at = 0
+        while at < len(text):
+            if self._state is State.GROUND and (run := _RUN.match(text, at)):
+                out.append(run[0])
+                at = run.end()
+                continue
+            out.append(self._step(text[at]))
+            at += 1
+        return "".join(out)
+
+    def _step(self, char: str) -> str:
+        action, self._state = GRAMMAR.get((self._state, kind_of(char)), (Action.DROP, self._state))
+        match action:
+            case Action.SHOW:
+                return char
+            case Action.BEGIN:
+                self._sequence, self._string_length = "", 0
+            case Action.COLLECT:
+                self._sequence += char
+                if len(self._sequence) > LONGEST_SEQUENCE:
+                    self._sequence = ""
+                    self._state = State.IGNORED if self._state is State.CONTROL else State.GROUND
+            case Action.ESCAPE:
+                return self._escape(self._sequence + char)
+            case Action.CONTROL:
+                return self._control(self._sequence, char)
+            case Action.DROP:
+                self._bound_string()
+        return ""
+
+    def _bound_string(self) -> None:
+        if self._state in (State.LINE_STRING, State.DATA_STRING):
+            self._string_length += 1
+            if self._string_length > LONGEST_STRING:
+                self._state = State.GROUND
+
+    def region(self) -> str:
+        """Confine scrolling to the area, with the cursor going home; without an area, to the whole screen."""
+        return f"\x1b[1;{self.area[1]}r" if self.area else "\x1b[r"
+
+    def restore(self) -> str:
+        """Bring the terminal back, in place, from whatever was shown to what a shell expects."""
+        return f"{self._leave_alternate()}{_DEFAULTS}\x1b7\x1b[r\x1b8"
+
+    def _leave_alternate(self) -> str:
+        was, self._is_alternate = self._is_alternate, False
+        return "\x1b[?1049l" if was else ""  # which moves the cursor, even where there is nothing to leave
+
+    def _escape(self, sequence: str) -> str:
+        if sequence == "c":
+            self.has_saved_cursor = False
+            return f"{self._leave_alternate()}{_DEFAULTS}{self.region()}\x1b[H\x1b[2J"
+        if sequence in ("7", "8"):
+            self.has_saved_cursor = sequence == "7"
+        return f"\x1b{sequence}" if sequence in _ESCAPES else ""
+
+    def _control(self, parameters: str, final: str) -> str:
+        if (parts := _PARAMETERS.fullmatch(parameters)) is None:
+            return ""
+        prefix, numbers, intermediates = parts.groups()
+        if intermediates:
+            return self._reset_softly() if (prefix, intermediates, final) == ("", "!", "p") else ""
+        if final in "hl" and prefix in _MODES:
+            return self._modes(prefix, numbers, final)
+        if prefix == "?" and final in "JK" and numbers in ("", "0", "1", "2"):
+            return f"\x1b[?{numbers}{final}"
+        if prefix:
+            return ""
+        if final in "su" and not numbers:
+            self.has_saved_cursor = final == "s"
+            return f"\x1b[{final}"
+        if final == "m":
+            return f"\x1b[{numbers}m"
+        return self._drawing(numbers, final) if final in _FREE and ":" not in numbers else ""
+
+    def _reset_softly(self) -> str:
+        self.has_saved_cursor = False
+        return f"{_DEFAULTS}\x1b7{self.region()}\x1b8"
+
+    def _modes(self, prefix: str, numbers: str, final: str) -> str:
+        passed = [number for number in numbers.split(";") if number in _MODES[prefix]]
+        if not _ALTERNATE.isdisjoint(passed):
+            self._is_alternate = final == "h"
+            self.has_saved_cursor = False  # each screen has its own
+        return "".join(f"\x1b[{prefix}{mode}{final}" for mode in passed)
+
+    def _drawing(self, numbers: str, final: str) -> str:
+        values = [min(int(number[:5]), _LARGEST_NUMBER) if number else None for number in numbers.split(";")]
+        match final:
+            case "J" | "K" if any((value or 0) > 2 for value in values):
+                return ""  # 3 clears the scrollback, which is the auditor's
+            case "T" if len(values) > 1:
+                return ""  # mouse highlighting
+            case "r":
+                return self._margins(values)
+            case "H" | "f":
+                values = [self._within(value, axis) for value, axis in zip(values[:2], (1, 0), strict=False)]
+            case "d":
+                values = [self._within(values[0], 1)]
+            case "G" | "`":
+                values = [self._within(values[0], 0)]
+        return "\x1b[" + ";".join("" if value is None else str(value) for value in values) + final
+
+    def _within(self, value: int | None, axis: int) -> int | None:
+        return value if value is None or self.area is None else min(value, max(self.area[axis], 1))
+
+    def _margins(self, values: list[int | None]) -> str:
+        if self.area is None:
+            return "\x1b[" + ";".join("" if value is None else str(value) for value in values[:2]) + "r"
+        top = values[0] or 1
+        bottom = self._within(values[1] if len(values) > 1 else None, 1) or self.area[1]
+        return f"\x1b[{top};{bottom}r" if top < bottom else ""
