@@ -148,7 +148,9 @@ def read_hello(line: bytes) -> Hello:
 
 
 def read_token(line: bytes) -> str:
-    """Read the client's line; raise SignInError when it is something else."""
+    """Read the client's line; raise SignInError when it is something else, or nothing: the client has gone."""
+    if not line:
+        raise SignInError("the client ended the sign-in", hint="Sign in again.")
     match _read(line, "the client"):
         case {"id_token": str(token)}:
             return token

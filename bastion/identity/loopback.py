@@ -23,7 +23,8 @@ from bastion.identity.pages import page
 from bastion.identity.web import LoopbackServer, Request, Response
 from bastion.runtime.secrets import Secret
 
-LONGEST_WAIT = 300.0
+LONGEST_WAIT = 170.0
+"""Seconds; a bastion gives a sign-in three minutes by default, and the certificate takes a moment too."""
 
 _PATH = "/callback"
 
