@@ -198,7 +198,7 @@ def test_only_what_is_allowed_ever_comes_out(text: str) -> None:
 def test_how_the_text_is_cut_does_not_matter(text: str, cuts: list[int]) -> None:
     bounds = [0, *sorted(min(cut, len(text)) for cut in cuts), len(text)]
     pieces = [text[start:end] for start, end in pairwise(bounds)]
-    assert shown(*pieces) == shown(text)
+    assert shown(*pieces) == shown(text) == shown(*text)
 
 
 @given(ANYTHING)
