@@ -29,6 +29,7 @@ from bastion.runtime.supervise import Supervisor
 from bastion.sessions.admission import Admission
 from bastion.sessions.session import LiveSessions, Outcome
 from bastion.sessions.standing import Standing
+from bastion.ssh.arrivals import Arrivals
 from bastion.ssh.connection import Connection
 from bastion.ssh.front import Front
 from bastion.state.store import State
@@ -95,6 +96,7 @@ class Bastion:
             ),
             standing=standing,
             store=store,
+            arrivals=Arrivals(),
             pending_logins=PendingLogins(),
             supervisor=self._supervisor,
             now=now,

@@ -8,6 +8,7 @@ connection: two channels of a multiplexed connection may go to two targets, each
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 from collections.abc import Sequence
 from typing import cast
 
@@ -45,6 +46,7 @@ class Connection(asyncssh.SSHServer):
         self._certificate_problem: Rejected | None = None
         self._sign_in: DeviceSignIn | None = None
         self._signed_in: Person | None = None
+        self._has_arrived = False
         self.username = ""
         self.client = Client(address="", port=0)
 
@@ -54,9 +56,25 @@ class Connection(asyncssh.SSHServer):
         self._conn = cast(ServerConnection, conn)
         peer = conn.get_extra_info("peername")
         self.client = Client(address=peer[0], port=peer[1])
+        self._has_arrived = self._front.arrivals.admit(peer[0])
+        if not self._has_arrived:
+            log.warning("connection.refused", client=str(self.client), reason="too many have not signed in yet")
+            conn.abort()
+            return
         self._front.supervisor.spawn(self._live(), name=f"connection {self.client}")
 
+    def auth_completed(self) -> None:
+        self._settle()
+        version = self._conn.get_extra_info("client_version", "")
+        self.client = dataclasses.replace(self.client, version=version)
+
+    def _settle(self) -> None:
+        if self._has_arrived:
+            self._front.arrivals.leave(self.client.address)
+            self._has_arrived = False
+
     def connection_lost(self, exc: Exception | None) -> None:
+        self._settle()
         if self._sign_in is not None:
             self._sign_in.close()
         self._lost.set()

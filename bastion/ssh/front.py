@@ -12,6 +12,7 @@ from bastion.identity.pending import PendingLogins
 from bastion.runtime.supervise import Supervisor
 from bastion.sessions.admission import Admission
 from bastion.sessions.standing import Standing, end_withdrawn_sessions
+from bastion.ssh.arrivals import Arrivals
 from bastion.state.store import State
 from recorder.store import Store
 
@@ -27,6 +28,7 @@ class Front:
     admission: Admission
     standing: Standing
     store: Store
+    arrivals: Arrivals
     pending_logins: PendingLogins
     supervisor: Supervisor
     now: Callable[[], float]
