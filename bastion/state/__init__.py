@@ -1,1 +1,1 @@
-"""The authoritative SQLite store: grants, revocations, locks, CA keys, audit events."""
+"""What a bastion must not forget, in SQLite: grants, names, locks, used tokens, CA keys, the audit trail."""
