@@ -56,11 +56,11 @@ def decide(
     if not is_login(login):  # "*" in a rule means any login, not any text
         rule, detail = None, "not the syntax of a login"
     elif denying is not None:
-        rule, detail = denying.name, f"rule {denying.name} denies it"
+        rule, detail = denying.name, f"rule {denying.name!r} denies it"
     elif not matching:
         rule, detail = None, "no allow rule matches"
     else:
-        rule, detail = matching[0].name, f"rule {matching[0].name} allows it"
+        rule, detail = matching[0].name, f"rule {matching[0].name!r} allows it"
         reason = f"you may {DOING[action]} on {target.name} as {login}"
         return Decision(allowed=True, reason=reason, rule=rule, detail=detail)
     if not may_reach(rules, subject, target):
@@ -120,7 +120,7 @@ def ways(
     here = [rule for rule in rules if is_match(rule, subject, target)]
     denies = [rule for rule in here if rule.effect == "deny"]
     denied = {
-        action: [pattern for rule in denies if action in rule.actions for pattern in logins_of(rule, subject)]
+        action: tuple(p for rule in denies if action in rule.actions for p in logins_of(rule, subject))
         for action in actions
     }
     for rule in here:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Literal
 
 from policy.patterns import any_matches, login_pattern, matches
@@ -86,9 +87,14 @@ def names_target(rule: Rule, target: TargetFacts) -> bool:
 
 def is_for(rule: Rule | AuditorRule, subject: Subject) -> bool:
     """Whether *subject* is one of those whom *rule* names."""
-    if "*" in rule.groups or any_matches(rule.users, subject.user):
+    return _is_named(rule.groups, rule.users, subject)
+
+
+@lru_cache(maxsize=4096)  # the same for every target in the picker
+def _is_named(groups: tuple[str, ...], users: tuple[str, ...], subject: Subject) -> bool:
+    if "*" in groups or any_matches(users, subject.user):
         return True
-    return any(any_matches(rule.groups, group) for group in subject.groups)
+    return any(any_matches(groups, group) for group in subject.groups)
 
 
 def logins_of(rule: Rule, subject: Subject) -> list[str]:

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import re
 import string
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from fnmatch import fnmatchcase
+from functools import lru_cache
 
 from policy.errors import PatternError
 
@@ -65,7 +66,8 @@ def login_pattern(pattern: str, user: str) -> str | None:
     return pattern.replace(USER, user) if _LOGIN_TEXT.fullmatch(user) else None
 
 
-def some_login(pattern: str, denied: Sequence[str]) -> str | None:
+@lru_cache(maxsize=4096)  # pure, and asked again for every target in the picker
+def some_login(pattern: str, denied: tuple[str, ...]) -> str | None:
     """A shortest login that *pattern* matches and none of *denied* does; None if there is none.
 
     Walks all patterns at once over one character after the other, breadth first. Characters that no pattern names
@@ -75,10 +77,10 @@ def some_login(pattern: str, denied: Sequence[str]) -> str | None:
         return pattern if is_login(pattern) and not any_matches(denied, pattern) else None
     patterns = (pattern, *denied)
     named = set("".join(patterns))
-    others = [char for char in _FIRST if char not in named]
+    others = [char for char in _FIRST + ".-" if char not in named]
     alphabet = others[:1] + [char for char in _FIRST + ".-" if char in named]
     frontier = {tuple(_closure(p, {0}) for p in patterns): ""}
-    seen = set(frontier)
+    seen: set[tuple[frozenset[int], ...]] = set()  # not the start: the first character has its own rules
     for _ in range(_LOGIN_LENGTH):
         following: dict[tuple[frozenset[int], ...], str] = {}
         for places, text in frontier.items():
@@ -94,7 +96,9 @@ def some_login(pattern: str, denied: Sequence[str]) -> str | None:
     return None
 
 
-def _pairs(denied: Sequence[str], places: tuple[frozenset[int], ...]) -> Iterable[tuple[str, frozenset[int]]]:
+def _pairs(
+    denied: tuple[str, ...], places: tuple[frozenset[int], ...]
+) -> Iterable[tuple[str, frozenset[int]]]:
     return zip(denied, places[1:], strict=True)
 
 
