@@ -10,19 +10,18 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
-from contextlib import suppress
 from dataclasses import replace
 
 from bastion.ssh.picker_list import Choice, Left, PickerList
 from bastion.ssh.picker_match import Entry
 from bastion.ssh.picker_numbered import pick_by_number
-from bastion.ssh.picker_view import ENTER_SCREEN, LEAVE_SCREEN, Frame, View, look_of, paint
+from bastion.ssh.picker_view import ENTER_SCREEN, LEAVE_SCREEN, Frame, View, paint
 from recorder.terminal import Terminal, size_of
+from recorder.terminal.abilities import abilities_of
 from recorder.terminal.keyboard import Key, KeyDecoder, read_keys
+from recorder.terminal.screen import leaving_clean
 
 __all__ = ["Choice", "Entry", "pick"]
-
-_RESTORE_DEADLINE = 1.0
 
 
 async def pick(
@@ -39,7 +38,7 @@ async def pick(
     `login@target` as the command to copy. Bytes that came after the last key used are in `Choice.typed_ahead`;
     nothing else has been read. Cancelling restores the screen, within a second, and leaves no task behind.
     """
-    look = look_of(terminal.term)
+    look = abilities_of(terminal.term)
     if look is None:
         return await pick_by_number(
             terminal, entries, heading=heading, notice=notice, ssh_command=ssh_command
@@ -61,28 +60,20 @@ class _Picker:
         self._frame: Frame | None = None
 
     async def run(self) -> Choice | None:
-        was_resized, self._terminal.resized = self._terminal.resized, self._redraw_all
-        try:
-            return await self._pick()
-        except asyncio.CancelledError:
-            with suppress(OSError):  # of which TimeoutError is one
-                async with asyncio.timeout(_RESTORE_DEADLINE):
-                    await self._terminal.write(LEAVE_SCREEN)
-            raise
-        finally:
-            self._terminal.resized = was_resized
-
-    async def _pick(self) -> Choice | None:
         choice: Choice | None = None
         try:
-            await self._terminal.write(ENTER_SCREEN)
-            async with asyncio.TaskGroup() as tasks:
-                drawing = tasks.create_task(self._draw())
-                choice = await self._read()
-                drawing.cancel()
-            await self._terminal.write(LEAVE_SCREEN)
+            async with leaving_clean(self._terminal, resized=self._redraw_all, leave=lambda: LEAVE_SCREEN):
+                await self._terminal.write(ENTER_SCREEN)
+                choice = await self._read_and_draw()
         except* OSError:
             choice = None  # the terminal is gone, and whoever might have gone on with it
+        return choice
+
+    async def _read_and_draw(self) -> Choice | None:
+        async with asyncio.TaskGroup() as tasks:
+            drawing = tasks.create_task(self._draw())
+            choice = await self._read()
+            drawing.cancel()
         return choice
 
     async def _read(self) -> Choice | None:

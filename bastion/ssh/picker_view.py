@@ -5,11 +5,11 @@ Pure. What does not fit is left out in this order: key hints, heading, notice, c
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
 
 from bastion.ssh.picker_list import PickerList
 from bastion.ssh.picker_match import Match
+from recorder.terminal.abilities import Abilities
 from recorder.terminal.text import cut, fit, plain, width
 
 ENTER_SCREEN = b"\x1b[?1049h\x1b[m\x1b[2J\x1b[H\x1b[?7l"
@@ -31,21 +31,6 @@ _KEYS = (
 )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Look:
-    """What a kind of terminal can show."""
-
-    colour: bool
-    unicode: bool
-
-    def style(self, name: str) -> str:
-        return (_COLOURED if self.colour else _UNCOLOURED)[name]
-
-    @property
-    def ellipsis(self) -> str:
-        return "…" if self.unicode else "~"
-
-
 _UNCOLOURED = {
     "": "",
     "bold": "\x1b[1m",
@@ -56,21 +41,10 @@ _UNCOLOURED = {
 }
 _COLOURED = _UNCOLOURED | {"dim": "\x1b[2m", "mark": "\x1b[1;4;36m", "notice": "\x1b[33m"}
 
-_PLAIN_FAMILIES = ("vt", "linux", "ansi", "cons", "sun", "wyse")
-_FULL_FAMILIES = (
-    "xterm", "screen", "tmux", "rxvt", "alacritty", "foot", "kitty", "wezterm", "ghostty", "konsole", "putty", "st",
-    "cygwin", "mintty", "nsterm", "iterm", "gnome", "vte", "contour", "eterm", "dtterm", "rio", "zellij",
-)  # fmt: skip
 
-
-def look_of(term: str) -> Look | None:
-    """What the terminal of that TERM can do; None if it cannot move its cursor, or nobody knows."""
-    family = re.split(r"[-.]", term.lower(), maxsplit=1)[0].rstrip("0123456789")
-    if family in _FULL_FAMILIES:
-        return Look(colour=True, unicode=True)
-    if family in _PLAIN_FAMILIES:
-        return Look(colour=family == "linux", unicode=False)
-    return None
+def style(look: Abilities, name: str) -> str:
+    """The sequence that switches a style on."""
+    return (_COLOURED if look.colour else _UNCOLOURED)[name]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -88,7 +62,9 @@ Segment = tuple[str, str]
 class View:
     """Draws a `PickerList`. *heading* and *notice* are data; *ssh_command* is what goes before `login@target`."""
 
-    def __init__(self, state: PickerList, look: Look, *, heading: str, notice: str, ssh_command: str) -> None:
+    def __init__(
+        self, state: PickerList, look: Abilities, *, heading: str, notice: str, ssh_command: str
+    ) -> None:
         self.state = state
         self.look = look
         self._heading = plain(heading)
@@ -204,24 +180,24 @@ class View:
     def _line(self, segments: list[Segment], columns: int) -> str:
         """Segments as one line cut at the width; a mark inside the selected row stays reversed."""
         out, left = [], columns
-        for text, style in segments:
+        for text, styles in segments:
             shown = cut(text, left, ellipsis=self.look.ellipsis)
             left -= width(shown)
-            codes = "".join(self.look.style(name) for name in style.split("+"))
+            codes = "".join(style(self.look, name) for name in styles.split("+"))
             out.append(f"{codes}{shown}\x1b[m" if codes and shown else shown)
             if shown != text:
                 break
         return "".join(out)
 
 
-def _marked(text: str, marks: set[int], cells: int, base: str, look: Look) -> list[Segment]:
+def _marked(text: str, marks: set[int], cells: int, base: str, look: Abilities) -> list[Segment]:
     """*text* in exactly *cells* cells, cut into segments where the highlighting changes."""
     shown = fit(text, cells, ellipsis=look.ellipsis)
-    style = f"{base}+mark" if base else "mark"
+    marked = f"{base}+mark" if base else "mark"
     segments, start = [], 0
     for at in range(1, len(shown) + 1):
         if at == len(shown) or (at in marks) != (start in marks):
-            segments.append((shown[start:at], style if start in marks else base))
+            segments.append((shown[start:at], marked if start in marks else base))
             start = at
     return segments
 

@@ -132,7 +132,7 @@ async def test_cancelling_restores_the_screen_and_leaves_no_task() -> None:
 async def test_cancelling_does_not_wait_for_a_client_that_reads_nothing(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("bastion.ssh.picker._RESTORE_DEADLINE", 0.01)
+    monkeypatch.setattr("recorder.terminal.screen.RESTORE_DEADLINE", 0.01)
     terminal = ScriptedTerminal()
     picking = asyncio.ensure_future(pick(terminal, ENTRIES, heading="ada"))  # noqa: TID251
     await terminal.until("web-2")

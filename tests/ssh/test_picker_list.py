@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 
 from bastion.ssh.picker_list import Choice, PickerList
 from bastion.ssh.picker_match import Entry, Row, search
-from bastion.ssh.picker_view import Look, View, look_of, paint
+from bastion.ssh.picker_view import View, paint
+from recorder.terminal.abilities import Abilities, abilities_of
 from recorder.terminal.keyboard import Key
 from recorder.terminal.text import width
 
@@ -122,7 +123,11 @@ def test_a_frame_never_exceeds_the_screen(
     """Whatever the size and the data, lines fit the width, there are no more than rows, the cursor is inside."""
     state = PickerList([Entry(name=name, description=name * 3, logins=(name, "root")) for name in entries])
     view = View(
-        state, Look(colour=True, unicode=True), heading="x" * 90, notice=notice, ssh_command="ssh -t bastion"
+        state,
+        Abilities(colour=True, unicode=True),
+        heading="x" * 90,
+        notice=notice,
+        ssh_command="ssh -t bastion",
     )
     for char in query + "?" * help_:
         state.press(char)
@@ -136,7 +141,7 @@ def test_a_frame_never_exceeds_the_screen(
 @pytest.mark.parametrize(("columns", "rows"), [(20, 5), (40, 10), (80, 24), (200, 60)])
 def test_the_selected_row_is_always_in_sight(columns: int, rows: int) -> None:
     state = PickerList([Entry(name=f"n{i:03}") for i in range(300)])
-    view = View(state, Look(colour=False, unicode=False), heading="", notice="", ssh_command="ssh")
+    view = View(state, Abilities(colour=False, unicode=False), heading="", notice="", ssh_command="ssh")
     for key in [Key.DOWN] * 7 + [Key.PAGE_DOWN] * 4 + [Key.END, Key.PAGE_UP]:
         state.press(key)
         lines = [visible(line) for line in view.frame(columns, rows).lines]
@@ -146,7 +151,11 @@ def test_the_selected_row_is_always_in_sight(columns: int, rows: int) -> None:
 def test_the_command_to_copy_names_login_and_target() -> None:
     state = typed("web-1")
     view = View(
-        state, Look(colour=False, unicode=False), heading="", notice="", ssh_command="ssh -p 22 -t b.example"
+        state,
+        Abilities(colour=False, unicode=False),
+        heading="",
+        notice="",
+        ssh_command="ssh -p 22 -t b.example",
     )
     assert "$ ssh -p 22 -t b.example deploy@web-1" in map(visible, view.frame(80, 24).lines)
     assert "$ ssh ~ deploy@web-1" in map(visible, view.frame(25, 24).lines)
@@ -154,7 +163,7 @@ def test_the_command_to_copy_names_login_and_target() -> None:
 
 def test_no_colour_on_a_terminal_without() -> None:
     state = typed("web")
-    look = look_of("vt100")
+    look = abilities_of("vt100")
     assert look is not None
     frame = View(state, look, heading="a", notice="n", ssh_command="ssh").frame(80, 24)
     assert not re.search(r"\x1b\[[0-9;]*3[0-7]m|\x1b\[2m", "".join(frame.lines))
@@ -166,16 +175,16 @@ def test_no_colour_on_a_terminal_without() -> None:
     ["xterm", "xterm-kitty", "screen.xterm-256color", "tmux-256color", "vt220", "linux", "rxvt-unicode"],
 )
 def test_common_terminals_are_known(term: str) -> None:
-    assert look_of(term) is not None
+    assert abilities_of(term) is not None
 
 
 @pytest.mark.parametrize("term", ["", "dumb", "unknown", "x" * 5000, "\x1b[0c", "emacs"])
 def test_other_terminals_are_not(term: str) -> None:
-    assert look_of(term) is None
+    assert abilities_of(term) is None
 
 
 def test_painting_the_same_frame_again_draws_no_line() -> None:
-    frame = View(typed("w"), Look(colour=True, unicode=True), heading="", notice="", ssh_command="").frame(
-        80, 24
-    )
+    frame = View(
+        typed("w"), Abilities(colour=True, unicode=True), heading="", notice="", ssh_command=""
+    ).frame(80, 24)
     assert b"\x1b[2K" not in paint(frame, frame)
