@@ -23,7 +23,7 @@ from typing import Any
 from bastion.errors import SignInError
 from bastion.identity.oidc import Provider
 from bastion.identity.people import Identity, identity_from_token
-from bastion.identity.verifier import LARGEST_TOKEN, LEEWAY, IdTokenRejected, verify_id_token
+from bastion.identity.verifier import LARGEST_TOKEN, IdTokenRejected, verify_id_token
 
 LARGEST_MESSAGE = LARGEST_TOKEN + 1024
 """Bytes of the longest line that either side sends; read no more than that."""
@@ -101,7 +101,7 @@ class Exchange:
         nonce = key_bound_nonce(self._challenge, public_key_blob)
         verified = await verify_id_token(self._provider, token, now=now, nonce=nonce)
         identity = identity_from_token(verified, self._provider.settings)
-        if not await self._use_token(verified.digest, verified.expires_at + LEEWAY):
+        if not await self._use_token(verified.digest, verified.expires_at):
             raise IdTokenRejected("the token has been used before", "it has been used before")
         return identity
 

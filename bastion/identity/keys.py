@@ -6,11 +6,12 @@ with a reason for the log. Nothing is fetched here.
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
 
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
-from joserfc.errors import JoseError
+from joserfc.errors import JoseError, SecurityWarning
 from joserfc.jwk import JWKRegistry, Key, KeySet
 
 SMALLEST_RSA_KEY = 2048
@@ -52,8 +53,10 @@ def _read(entry: object) -> Key | str:
     if (unfit := _unfit(entry)) is not None:
         return f"{name}: {unfit}"
     try:
-        key = JWKRegistry.import_key(entry)
-        native = key.public_key  # the library reads the numbers only now
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", SecurityWarning)  # of small keys, which are left out below
+            key = JWKRegistry.import_key(entry)
+            native = key.public_key  # the library reads the numbers only now
     except (JoseError, ValueError, TypeError, KeyError) as error:
         return f"{name}: cannot be read ({error})"
     if isinstance(native, RSAPublicKey) and native.key_size < SMALLEST_RSA_KEY:

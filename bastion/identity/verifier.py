@@ -21,6 +21,7 @@ from __future__ import annotations
 
 import hashlib
 import hmac
+import warnings
 from base64 import urlsafe_b64encode
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -35,6 +36,7 @@ from joserfc.errors import (
     InvalidKeyIdError,
     JoseError,
     MissingClaimError,
+    SecurityWarning,
 )
 from joserfc.jwk import KeySet
 
@@ -51,6 +53,7 @@ _HALF_HASHES = {
     "ES256": hashlib.sha256,
     "ES384": hashlib.sha384,
     "EdDSA": hashlib.sha512,  # Ed25519, the only curve that `keys` lets through
+    "Ed25519": hashlib.sha512,
 }
 
 
@@ -76,7 +79,11 @@ class KeySource(Protocol):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class VerifiedToken:
-    """The claims of a token that passed. *digest* names the token for ever, whatever its signature is encoded like."""
+    """The claims of a token that passed. Times are Unix seconds.
+
+    From *expires_at* on no verification would accept it any more, by its `exp` or by its age. *digest* names the
+    token, in whatever way its signature is written.
+    """
 
     claims: Mapping[str, Any]
     issuer: str
@@ -101,7 +108,7 @@ async def verify_id_token(
         issuer=claims["iss"],
         subject=claims["sub"],
         issued_at=claims["iat"],
-        expires_at=claims["exp"],
+        expires_at=min(claims["exp"], claims["iat"] + OLDEST) + LEEWAY,
         # Over what is signed: the same signature can be written in more ways than one (ECDSA, base64).
         digest=hashlib.sha256(token.rpartition(".")[0].encode()).hexdigest(),
     )
@@ -116,20 +123,25 @@ def _check_form(token: str, settings: Issuer) -> dict[str, Any]:
         raise IdTokenRejected("the token is not three parts of ASCII text")
 
     # 2: header
+    allowed = _algorithms(settings)
     try:
-        header = jws.extract_compact(token.encode(), registry=_registry(settings.algorithms)).headers()
+        header = jws.extract_compact(token.encode(), registry=_registry(allowed)).headers()
     except (JoseError, ValueError, TypeError, RecursionError) as error:
         raise IdTokenRejected(f"the token cannot be read: {error}") from error
     if not isinstance(header, dict):
         raise IdTokenRejected("the header is not a JSON object")
-    if header.get("alg") not in settings.algorithms:
-        allowed = ", ".join(settings.algorithms)
-        raise IdTokenRejected(f"the algorithm {header.get('alg')!r} is not among {allowed}")
+    if header.get("alg") not in allowed:
+        raise IdTokenRejected(f"the algorithm {_shown(header.get('alg'))} is not among {', '.join(allowed)}")
     if "crit" in header:
         raise IdTokenRejected("the header has critical extensions")
     if str(header.get("typ", "JWT")).upper() != "JWT":
-        raise IdTokenRejected(f"a token of type {header.get('typ')!r} is no ID token")
+        raise IdTokenRejected(f"a token of type {_shown(header.get('typ'))} is no ID token")
     return header
+
+
+def _algorithms(settings: Issuer) -> tuple[str, ...]:
+    """Our algorithms, with the name that RFC 9864 gives to EdDSA on Ed25519."""
+    return (*settings.algorithms, *(["Ed25519"] if "EdDSA" in settings.algorithms else []))
 
 
 def _registry(algorithms: tuple[str, ...]) -> jws.JWSRegistry:
@@ -140,18 +152,24 @@ def _registry(algorithms: tuple[str, ...]) -> jws.JWSRegistry:
 
 
 async def _verify_signature(source: KeySource, token: str) -> dict[str, Any]:
-    registry = _registry(source.settings.algorithms)
+    registry = _registry(_algorithms(source.settings))
     # 3: key, 4: signature
     keys = await source.keys()
     try:
         try:
-            decoded = jwt.decode(token, keys, registry=registry)
+            return _decode(token, keys, registry)
         except (InvalidKeyIdError, BadSignatureError):
             # The provider may have rotated its keys; some even keep the key id.
-            decoded = jwt.decode(token, await source.newer_keys(keys), registry=registry)
+            return _decode(token, await source.newer_keys(keys), registry)
     except (JoseError, ValueError, TypeError, RecursionError) as error:
         raise IdTokenRejected(f"the signature cannot be verified: {error}") from error
-    return decoded.claims
+
+
+def _decode(token: str, keys: KeySet, registry: jws.JWSRegistry) -> dict[str, Any]:
+    with warnings.catch_warnings():
+        # RFC 9864 gives EdDSA a new name for each curve, and joserfc warns of the old one. Our only curve is Ed25519.
+        warnings.simplefilter("ignore", SecurityWarning)
+        return jwt.decode(token, keys, registry=registry).claims
 
 
 def _check_registered_claims(
@@ -170,24 +188,27 @@ def _check_registered_claims(
             now=now, leeway=LEEWAY
         )
     except ExpiredTokenError as error:
-        raise IdTokenRejected(f"exp passed {now - claims['exp']:.0f} s ago", "it has expired") from error
+        reason = f"exp is {_shown(claims['exp'])}, now it is {now:.0f}"
+        raise IdTokenRejected(reason, "it has expired") from error
     except MissingClaimError as error:
         raise IdTokenRejected(f"{error.claim} is missing") from error
     except ClaimError as error:
-        shown = repr(claims.get(error.claim))[:200]
-        message = "it was made for another application" if error.claim in ("aud", "azp") else None
-        reason = f"{error.claim} is {shown}: {error.description}"
-        raise IdTokenRejected(reason, message) if message else IdTokenRejected(reason) from error
+        reason = f"{error.claim} is {_shown(claims.get(error.claim))}: {error.description}"
+        if error.claim in ("aud", "azp"):
+            raise IdTokenRejected(reason, "it was made for another application") from error
+        raise IdTokenRejected(reason) from error
     except (JoseError, ValueError, TypeError) as error:
         raise IdTokenRejected(f"the claims cannot be read: {error}") from error
     if claims.get("azp", settings.client_id) != settings.client_id:  # the library passes over an empty one
-        raise IdTokenRejected(f"azp is {claims['azp']!r}", "it was made for another application")
+        raise IdTokenRejected(f"azp is {_shown(claims['azp'])}", "it was made for another application")
 
 
 def _check_fresh_and_whole(claims: dict[str, Any], now: float) -> None:
     # 8: freshness
     if claims["iat"] < now - OLDEST - LEEWAY:
-        raise IdTokenRejected(f"iat is {now - claims['iat']:.0f} s old", "it was made too long ago")
+        raise IdTokenRejected(
+            f"iat is {_shown(claims['iat'])}, now it is {now:.0f}", "it was made too long ago"
+        )
 
     # 9: subject
     if not 1 <= len(claims["sub"]) <= 255:
@@ -209,6 +230,11 @@ def _check_binding(
         return  # optional in the code flow and the device grant (OpenID Connect Core 3.1.3.6)
     if not _same(claims["at_hash"], _half_hash(access_token, algorithm)):
         raise IdTokenRejected("at_hash does not fit the access token")
+
+
+def _shown(value: object) -> str:
+    """*value* for the log, however large it is."""
+    return repr(value)[:200]
 
 
 def _same(value: object, expected: str) -> bool:
