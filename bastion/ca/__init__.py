@@ -1,1 +1,1 @@
-"""The three certificate authorities: user, target, host."""
+"""Three certificate authorities: user (who people are), target (their onward sessions), host (the bastion itself)."""

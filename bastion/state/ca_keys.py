@@ -80,11 +80,13 @@ class CaKeys:
         )
         return {CaKeyId(row[0]): int(row[1]) for row in rows}
 
-    async def list(self) -> list[CaKey]:
-        """All keys that ever were, newest first."""
-        return [
-            _key(row) for row in await self._database.fetch("SELECT * FROM ca_keys ORDER BY created_at DESC")
-        ]
+    async def list(self, authority: AuthorityName | None = None) -> list[CaKey]:
+        """All keys that ever were, of one authority or of all, newest first."""
+        rows = await self._database.fetch(
+            "SELECT * FROM ca_keys WHERE ?1 IS NULL OR authority = ?1 ORDER BY created_at DESC, rowid DESC",
+            authority,
+        )
+        return [_key(row) for row in rows]
 
 
 _INSERT = (

@@ -8,6 +8,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Self
 
 from bastion.state.audit import Audit
 from bastion.state.ca_keys import CaKeys
@@ -20,7 +21,7 @@ from bastion.state.tokens import Tokens
 
 
 class State:
-    """The open state; made by `State.open`, and closed before the process can end (it owns a thread)."""
+    """The open state: `async with await State.open(path) as state`. Until it is closed the process cannot end."""
 
     def __init__(self, database: Database, now: Callable[[], float]) -> None:
         self._database = database
@@ -35,6 +36,12 @@ class State:
     async def open(cls, path: Path, now: Callable[[], float] = time.time, *, create: bool = True) -> State:
         """Open the database at *path*, made if *create*; StateError or KeyFileError when that cannot be."""
         return cls(await Database.open(path, STEPS, create=create), now)
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.close()
 
     async def close(self) -> None:
         await self._database.close()

@@ -1,0 +1,229 @@
+"""The three authorities as the server uses them: trust, issue, sign onward, show who the bastion is.
+
+Holds the signers in memory and follows what the state says about the keys: whoever runs a server calls `reload` when
+`State.changed` says so, and when `due_at` has come. Rotation happens in any process, mostly an operator's command.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from datetime import timedelta
+from pathlib import Path
+
+import asyncssh
+
+from bastion.ca.certificates import Fields, Kind, Permit, Signer, check_subject_key, sign_certificate
+from bastion.ca.host import HostIdentity, host_certificate_is_under, host_identity
+from bastion.ca.keys import load_signer, private_path
+from bastion.ca.rotation import Rotation, retire_expired, rotate
+from bastion.config.model import Certificates
+from bastion.errors import KeyFileError
+from bastion.state.ca_keys import AUTHORITY_NAMES, AuthorityName, CaKey, CaKeyId
+from bastion.state.grants import BACKDATED, Grant, RotatedKeyError
+from bastion.state.store import State
+
+TERMINAL: frozenset[Permit] = frozenset({"permit-pty"})
+"""What every certificate permits."""
+ATTEMPTS = 3
+"""How often issuing begins anew because a rotation came between."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KeyStatus:
+    """How one CA key stands. *certificates* counts those alive; None for the target CA, whose live minutes."""
+
+    key: CaKey
+    fingerprint: str
+    is_trusted: bool
+    certificates: int | None
+
+
+class Authorities:
+    """The user, target and host authority over one keys folder; made by `open`."""
+
+    def __init__(
+        self,
+        keys_folder: Path,
+        state: State,
+        settings: Certificates,
+        public_name: str,
+        now: Callable[[], float],
+    ) -> None:
+        self._folder = keys_folder
+        self._state = state
+        self._settings = settings
+        self._public_name = public_name
+        self._now = now
+        self._keys: list[CaKey] = []
+        self._signers: dict[CaKeyId, Signer] = {}
+        self._trusted_user_keys: dict[bytes, CaKey] = {}
+        self._host: HostIdentity | None = None
+
+    @classmethod
+    async def open(
+        cls,
+        keys_folder: Path,
+        state: State,
+        settings: Certificates,
+        public_name: str,
+        now: Callable[[], float],
+    ) -> Authorities:
+        """Load the keys; KeyFileError when one is missing (`create_missing_keys` makes them) or open to others."""
+        authorities = cls(keys_folder, state, settings, public_name, now)
+        await authorities.reload()
+        return authorities
+
+    async def reload(self) -> None:
+        """Do what is due: follow rotations, let go of keys whose trust has run out, renew the host certificate."""
+        await retire_expired(self._folder, self._state)
+        keys = await self._state.ca_keys.list()
+        signers = {
+            key.id: self._signers.get(key.id) or load_signer(self._folder, key)
+            for key in keys
+            if _can_sign(key, self._folder)
+        }
+        active = {key.authority: signers[key.id] for key in keys if key.status == "active"}
+        for authority in AUTHORITY_NAMES:
+            if authority not in active:
+                raise KeyFileError(f"There is no {authority} CA key yet.", hint="Run `bastion init` first.")
+        host = await host_identity(
+            self._folder,
+            self._public_name,
+            [key for key in keys if key.authority == "host"],
+            active["host"],
+            self._settings.host_lifetime,
+            self._now(),
+        )
+        self._keys, self._signers, self._host = keys, signers, host
+        self._trusted_user_keys = {
+            asyncssh.import_public_key(key.public).public_data: key for key in keys if key.authority == "user"
+        }
+
+    @property
+    def due_at(self) -> float:
+        """When `reload` has something to do though nobody changed anything, in Unix seconds."""
+        ends = [key.trusted_until for key in self._keys if key.status == "trusted" and key.trusted_until]
+        return min([self._presented.renew_at, *ends])
+
+    def trusts_user_ca(self, public_key_blob: bytes) -> bool:
+        """Whether certificates signed by this key (an SSH public key blob) may let people in."""
+        key = self._trusted_user_keys.get(public_key_blob)
+        return key is not None and key.is_trusted(self._now())
+
+    def host_identity(self) -> list[tuple[asyncssh.SSHKey, asyncssh.SSHCertificate]]:
+        """Host key and host certificate as asyncssh's *server_host_keys* takes them; others after a `reload`."""
+        return [(self._presented.key, self._presented.certificate)]
+
+    async def issue(
+        self,
+        public_key: asyncssh.SSHKey,
+        grant: Grant,
+        permits: frozenset[Permit] = TERMINAL,
+    ) -> tuple[str, Grant]:
+        """Store *grant*, then sign its certificate: the line for a `…-cert.pub` file, and the grant as stored.
+
+        Raises SignInError for a key that is too weak, StateError when the grant cannot be stored; nothing is signed
+        then.
+        """
+        check_subject_key(public_key)
+        signer, grant = await self._store(replace(grant, key_fingerprint=public_key.get_fingerprint()))
+        fields = Fields(
+            kind=Kind.USER,
+            public_key=public_key,
+            serial=grant.serial,
+            key_id=grant.key_id,
+            principals=(grant.user,),
+            valid_after=grant.valid_after,
+            valid_before=grant.valid_before,
+            permits=permits,
+        )
+        certificate = await sign_certificate(fields, signer)
+        return certificate.export_certificate().decode().strip(), grant
+
+    async def onward(
+        self, login: str, key_id: str, *, serial: int = 0
+    ) -> list[tuple[asyncssh.SSHKey, asyncssh.SSHCertificate]]:
+        """A new key pair for one onward session, with a certificate of minutes under each trusted target CA key.
+
+        The newest key's comes first; older ones are for targets that were not told of it yet. *key_id* and *serial*
+        are what the target's sshd logs.
+        """
+        key, now = asyncssh.generate_private_key("ssh-ed25519"), self._now()
+        fields = Fields(
+            kind=Kind.USER,
+            public_key=key,
+            serial=serial,
+            key_id=key_id,
+            principals=(login,),
+            valid_after=int(now - BACKDATED.total_seconds()),
+            valid_before=int(now + self._settings.onward_lifetime.total_seconds()),
+            permits=TERMINAL,
+        )
+        signers = [
+            signer
+            for ca in self._keys
+            if ca.authority == "target" and ca.is_trusted(now) and (signer := self._signers.get(ca.id))
+        ]
+        return [(key, await sign_certificate(fields, signer)) for signer in signers]
+
+    async def rotate(self, authority: AuthorityName, overlap: timedelta | None = None) -> Rotation:
+        """Replace the key of *authority*; what that means for each is in `bastion.ca.rotation`."""
+        done = await rotate(authority, self._folder, self._state, self._now, overlap)
+        await self.reload()
+        return done
+
+    async def status(self) -> list[KeyStatus]:
+        """All keys that ever were, newest first."""
+        return await key_status(self._folder, self._state, self._now())
+
+    @property
+    def _presented(self) -> HostIdentity:
+        assert self._host is not None, "made by open()"
+        return self._host
+
+    async def _store(self, grant: Grant) -> tuple[Signer, Grant]:
+        """Store the grant with the active user key, which a command may have rotated since the last reload."""
+        for attempt in range(ATTEMPTS):
+            active = next(key for key in self._keys if key.authority == "user" and key.status == "active")
+            stored = replace(grant, ca_key_id=active.id)
+            try:
+                await self._state.grants.insert(stored)
+            except RotatedKeyError:
+                if attempt == ATTEMPTS - 1:
+                    raise
+                await self.reload()
+            else:
+                return self._signers[active.id], stored
+        raise AssertionError("the last attempt returns or raises")
+
+
+async def key_status(folder: Path, state: State, now: float) -> list[KeyStatus]:
+    """How every key stands that ever was, newest first; needs no private key."""
+    live = await state.ca_keys.count_live()
+    return [
+        KeyStatus(
+            key=key,
+            fingerprint=asyncssh.import_public_key(key.public).get_fingerprint(),
+            is_trusted=key.is_trusted(now),
+            certificates=_live_certificates(key, live, folder, now),
+        )
+        for key in await state.ca_keys.list()
+    ]
+
+
+def _live_certificates(key: CaKey, live: dict[CaKeyId, int], folder: Path, now: float) -> int | None:
+    match key.authority:
+        case "user":
+            return live.get(key.id, 0)
+        case "host":
+            return int(host_certificate_is_under(key, folder, now))
+        case "target":
+            return None
+
+
+def _can_sign(key: CaKey, folder: Path) -> bool:
+    """Active keys sign, and must be there; a target key that was replaced signs as long as it is trusted."""
+    if key.status == "active":
+        return True
+    return key.authority == "target" and key.status == "trusted" and private_path(folder, key).exists()
