@@ -20,8 +20,8 @@ from bastion.config.write import literal
 _WIDTH = 100
 
 _HEAD = """\
-# The configuration of a bastion. Copy this to /etc/bastion/bastion.toml, or let bastion init write a
-# short one.
+# The configuration of a bastion. Copy this to /etc/bastion/bastion.toml, or let bastion init write
+# a short one.
 #
 # A line that begins with # and a blank explains. A line that begins with # alone is a setting with
 # its default; take the # away to change it. (required) and (example) mark settings without a

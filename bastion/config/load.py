@@ -127,6 +127,8 @@ def _read(file: Path, problems: list[Problem]) -> dict[str, Any] | None:
         problem(*_syntax(str(error)))
     except UnicodeDecodeError as error:
         problem(f"this is not UTF-8 text (byte {error.start})", "Save the file as UTF-8.")
+    except IsADirectoryError:
+        problem("this is a folder", "Name the file in it.")
     except OSError as error:
         problem(
             f"cannot be read: {error.strerror}",

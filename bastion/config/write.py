@@ -26,7 +26,8 @@ def target_file(config_file: Path, name: str) -> Path:
 def target_toml(target: Target) -> str:
     """The [[targets]] table of *target*, without the settings that have their defaults."""
     settings = target.model_dump(mode="json", exclude_defaults=True)
-    return tomli_w.dumps({"targets": [{"name": target.name, **settings}]})
+    lines = (f"{name} = {literal(value)}\n" for name, value in {"name": target.name, **settings}.items())
+    return "[[targets]]\n" + "".join(lines)
 
 
 def write_target(config_file: Path, target: Target, *, replace: bool = False) -> Path:

@@ -1,0 +1,162 @@
+"""`bastion policy explain`: what a person may do on a target, and what every rule says to it.
+
+Asks policy, and the state for the groups of the person's last sign-in.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from datetime import UTC, datetime
+from difflib import get_close_matches
+from typing import NamedTuple
+
+import click
+
+from bastion.config.model import Config, Target
+from bastion.errors import ConfigError, StateError
+from bastion.state.store import State
+from cli.output import Column, clean, json_option, print_json, print_rows
+from cli.settings import Settings, pass_settings
+from policy.explain import Explanation, RuleAccount, explain
+from policy.match import Subject, TargetFacts
+from policy.rules import ACTIONS, Action
+
+
+class Groups(NamedTuple):
+    """Groups, and where we have them from."""
+
+    names: tuple[str, ...]
+    source: str
+
+
+@click.group()
+def policy() -> None:
+    """Explain who may reach what."""
+
+
+@policy.command("explain")
+@click.argument("user")
+@click.argument("target")
+@click.option("--groups", metavar="A,B", help="The user's groups; by default those of the last sign-in.")
+@click.option("--login", help="Ask about this login on the target; by default about any.")
+@click.option("--action", type=click.Choice(ACTIONS), help="Ask about this action; by default about any.")
+@json_option
+@pass_settings
+def explain_command(
+    settings: Settings,
+    user: str,
+    target: str,
+    groups: str | None,
+    login: str | None,
+    action: Action | None,
+    as_json: bool,
+) -> None:
+    """Explain what USER may do on TARGET, and what every rule says to it."""
+    config = settings.config
+    facts = _facts(config, target)
+    known = asyncio.run(_last_groups(config, user)) if groups is None else _named_groups(groups)
+    explanation = explain(
+        config.policy.rules, Subject(user=user, groups=known.names), facts, login=login, action=action
+    )
+    if as_json:
+        print_json(_as_data(explanation, known))
+    else:
+        _print(explanation, known)
+
+
+def _facts(config: Config, name: str) -> TargetFacts:
+    found: Target | None = config.target(name)
+    if found is None:
+        close = get_close_matches(name, [target.name for target in config.targets], n=1)
+        instead = f"Did you mean {close[0]}?" if close else "bastion target list shows those there are."
+        raise ConfigError(f"the configuration has no target {name}", hint=instead)
+    return TargetFacts(name=found.name, kind=found.kind, labels=found.labels)
+
+
+def _named_groups(text: str) -> Groups:
+    names = tuple(name for name in (part.strip() for part in text.split(",")) if name)
+    return Groups(names, "as named")
+
+
+async def _last_groups(config: Config, user: str) -> Groups:
+    """The groups *user* brought along at their last sign-in, expired and revoked ones too."""
+    hint = "Name their groups: --groups a,b"
+    if not config.state_file.exists():
+        raise StateError(f"the groups of {user} are not known: nobody has signed in yet", hint=hint)
+    state = await State.open(config.state_file, create=False)
+    try:
+        grants = await state.grants.list(user=user, live_only=False)
+    finally:
+        await state.close()
+    if not grants:
+        raise StateError(f"the groups of {user} are not known: {user} has never signed in", hint=hint)
+    moment = datetime.fromtimestamp(grants[0].issued_at, UTC)
+    return Groups(grants[0].groups, f"from the sign-in of {moment:%Y-%m-%d %H:%M} UTC")
+
+
+def _as_data(explanation: Explanation, groups: Groups) -> dict[str, object]:
+    return {
+        "user": explanation.subject.user,
+        "groups": groups.names,
+        "groups_source": groups.source,
+        "target": explanation.target.name,
+        "kind": explanation.target.kind,
+        "login": explanation.login,
+        "action": explanation.action,
+        "allowed": explanation.decision.allowed,
+        "reason": explanation.decision.reason,
+        "rule": explanation.decision.rule,
+        "detail": explanation.decision.detail,
+        "logins": explanation.logins,
+        "rules": [_rule_as_data(account) for account in explanation.rules],
+    }
+
+
+def _rule_as_data(account: RuleAccount) -> dict[str, object]:
+    return {
+        "name": account.name,
+        "effect": account.effect,
+        "matches": account.is_match,
+        "logins": account.logins,
+        "actions": account.actions,
+        "mismatches": account.mismatches,
+    }
+
+
+def _print(explanation: Explanation, groups: Groups) -> None:
+    subject, decision = explanation.subject, explanation.decision
+    labels = " ".join(f"{label}={value}" for label, value in explanation.target.labels.items())
+    wanted = f"{explanation.action or 'any action'} as {explanation.login or 'any login'}"
+    lines = [
+        f"Person    {subject.user}; groups: {', '.join(subject.groups) or 'none'} ({groups.source})",
+        f"Target    {explanation.target.name} {labels}".rstrip(),
+        f"Asked     {wanted}",
+        f"Answer    {'yes' if decision.allowed else 'no'}: {decision.detail}",
+        f"They see  {decision.reason}",
+        *(f"{action:<9} {', '.join(names) or 'as nobody'}" for action, names in explanation.logins.items()),
+    ]
+    for line in lines:
+        click.echo(clean(line))
+    click.echo()
+    columns = [
+        Column(key="name", title="RULE"),
+        Column(key="effect", title="EFFECT", is_whole=True),
+        Column(key="matches", title="MATCHES", is_whole=True),
+        Column(key="why", title="BECAUSE"),
+    ]
+    rows = [
+        {
+            "name": account.name,
+            "effect": account.effect,
+            "matches": "yes" if account.is_match else "no",
+            "why": _why(account),
+        }
+        for account in explanation.rules
+    ]
+    print_rows(rows, columns, as_json=False, empty="There is no rule, so nothing is allowed.")
+
+
+def _why(account: RuleAccount) -> str:
+    if account.is_match:
+        return f"logins {', '.join(account.logins)}; {', '.join(account.actions)}"
+    return "; ".join(f"{gap.aspect}: for {gap.wanted}, not {gap.found}" for gap in account.mismatches)
