@@ -12,6 +12,7 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 from typing import IO, Self
@@ -40,13 +41,17 @@ class Bastion:
             try:
                 with self.log_file.open("ab") as log:
                     self._process = subprocess.Popen(
-                        self._command("serve", "--ready-fd", str(writing)),
+                        self.command("serve", "--ready-fd", str(writing)),
                         stdin=subprocess.DEVNULL, stdout=log, stderr=log, pass_fds=[writing], start_new_session=True,
                     )  # fmt: skip
             finally:
                 os.close(writing)
             line = _read_line(ready, timeout)
         if not line:
+            with suppress(subprocess.TimeoutExpired):
+                self._process.wait(
+                    5
+                )  # it closed the descriptor by ending; what it says by that is its status
             status = self.stop()
             raise RigError(f"the bastion did not get ready (exit status {status}):\n{self.log}")
         facts = json.loads(line)
@@ -66,6 +71,12 @@ class Bastion:
             process.wait()
             kill_all(below)
 
+    def wait(self) -> int:
+        """Wait until it ends by itself, and return its exit status."""
+        if self._process is None:
+            raise RigError("the bastion is not running")
+        return self._process.wait()
+
     @property
     def pid(self) -> int:
         """The process id of the running server."""
@@ -81,10 +92,14 @@ class Bastion:
     def run(self, *arguments: str, stdin: bytes = b"", timeout: float = 30.0, **variables: str) -> Finished:
         """Run another `bastion` command over the same configuration, with environment *variables* added."""
         done = subprocess.run(
-            self._command(*arguments), input=stdin, capture_output=True, check=False, timeout=timeout,
+            self.command(*arguments), input=stdin, capture_output=True, check=False, timeout=timeout,
             env={**os.environ, "NO_COLOR": "1", "COLUMNS": "200", **variables},
         )  # fmt: skip
         return Finished(status=done.returncode, stdout=done.stdout, stderr=done.stderr)
+
+    def command(self, *arguments: str) -> list[str]:
+        """The argument list of a `bastion` command over the same configuration."""
+        return [str(PROGRAM), "--config", str(self.config), *arguments]
 
     def __enter__(self) -> Self:
         self.start()
@@ -94,9 +109,6 @@ class Bastion:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.stop()
-
-    def _command(self, *arguments: str) -> list[str]:
-        return [str(PROGRAM), "--config", str(self.config), *arguments]
 
 
 def _read_line(stream: IO[bytes], timeout: float) -> bytes:

@@ -132,3 +132,11 @@ Host *
     UpdateHostKeys no
     ConnectTimeout 10
 """
+
+
+def fingerprint(public_key: Path) -> str:
+    """The fingerprint `SHA256:…` of the key in a .pub or known_hosts file."""
+    listing = subprocess.run(
+        ["ssh-keygen", "-l", "-f", str(public_key)], check=True, capture_output=True, text=True
+    )
+    return listing.stdout.split()[1]

@@ -19,6 +19,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+from tests.rig.openssh import fingerprint
 from tests.rig.process import RigError, descendants, end, free_port, kill_all, wait_until
 
 PRIVILEGE_SEPARATION_FOLDER = Path("/run/sshd")
@@ -133,6 +134,11 @@ class Sshd:
     def host_key(self) -> str:
         """The public host key as `ssh-ed25519 AAAA…`, without a comment."""
         return " ".join(Path(f"{self._host_key}.pub").read_text().split()[:2])
+
+    @property
+    def fingerprint(self) -> str:
+        """The fingerprint of the host key, `SHA256:…`."""
+        return fingerprint(Path(f"{self._host_key}.pub"))
 
     @property
     def log(self) -> str:
