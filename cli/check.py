@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections import Counter
 from pathlib import Path
 
@@ -43,7 +44,7 @@ def _as_data(examination: Examination) -> dict[str, object]:
 
 
 def _print(examination: Examination) -> None:
-    colour = is_coloured(click.get_text_stream("stdout"))
+    colour = is_coloured(sys.stdout)
     for problem in sorted(examination.problems, key=lambda problem: problem.severity):
         severity = f"{problem.severity:8}"
         first, *rest = str(problem).splitlines()
@@ -62,10 +63,14 @@ def _file(problem: Problem, main: Path) -> str:
 
 def _summary(examination: Examination) -> str:
     counts = Counter(problem.severity for problem in examination.problems)
-    found = [f"{n} {kind}{'' if n == 1 else 's'}" for kind in ("error", "warning") if (n := counts[kind])]
+    found = [_counted(counts[kind], kind) for kind in ("error", "warning") if counts[kind]]
     if examination.config is None:
         return f"cannot be used ({', '.join(found)})"
     if found:
         return f"can be used ({', '.join(found)})"
-    config = examination.config
-    return f"all is well ({len(config.targets)} targets, {len(config.policy.rules)} rules)"
+    targets, rules = len(examination.config.targets), len(examination.config.policy.rules)
+    return f"all is well ({_counted(targets, 'target')}, {_counted(rules, 'rule')})"
+
+
+def _counted(number: int, thing: str) -> str:
+    return f"{number} {thing}{'' if number == 1 else 's'}"

@@ -14,7 +14,7 @@ import click
 COMMANDS = {
     "init": "Write a configuration and keys.",
     "check": "Check the configuration.",
-    "serve": "Run the bastion.",
+    "serve": "Run the bastion until it is told to stop (SIGTERM).",
     "target": "Add, list, check and scan targets.",
     "policy": "Explain who may reach what.",
     "ca": "Show and rotate the certificate authorities.",
@@ -26,6 +26,12 @@ COMMANDS = {
     "login": "Sign in and get a certificate for ssh.",
 }
 """Name of each command, of its module and of the click command in it; and its line in `bastion --help`."""
+
+
+class BrokenCommand(click.ClickException):
+    """The module of a command cannot be imported: this installation is damaged."""
+
+    exit_code = 70
 
 
 class LazyGroup(click.Group):
@@ -51,11 +57,11 @@ class LazyGroup(click.Group):
 
 
 def load_command(name: str) -> click.Command:
-    """Import the command *name* of COMMANDS; a ClickException when its module cannot be imported."""
+    """Import the command *name* of COMMANDS; BrokenCommand when its module cannot be imported."""
     try:
         command = getattr(import_module(f"cli.{name}"), name)
     except ImportError as error:
-        raise click.ClickException(f"the command {name!r} of this installation is broken: {error}") from error
+        raise BrokenCommand(f"the command {name!r} of this installation cannot be loaded: {error}") from error
     if not isinstance(command, click.Command):
         raise TypeError(f"cli.{name}.{name} is not a click command")
     return command

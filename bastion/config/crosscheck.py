@@ -48,7 +48,7 @@ def crosscheck(draft: Draft) -> Iterator[Problem]:
     """Everything that is wrong between the settings of *draft*."""
     yield from _duplicates(draft)
     for target, place in zip(draft.config.targets, draft.targets, strict=True):
-        yield from _host_keys(target, place)
+        yield from host_key_problems(target, place)
         yield from _file_exists(target.key_file, place, "key_file")
     for issuer, place in zip(draft.config.issuers, draft.issuers, strict=True):
         yield from _file_exists(issuer.client_secret_file, place, "client_secret_file")
@@ -89,7 +89,8 @@ def _duplicates(draft: Draft) -> Iterator[Problem]:
                 yield _found("error", place, setting, message, "Rename or remove one of them.", shown(name))
 
 
-def _host_keys(target: Target, place: Place) -> Iterator[Problem]:
+def host_key_problems(target: Target, place: Place) -> Iterator[Problem]:
+    """What keeps the bastion from knowing whether it talks to *target*."""
     if not target.host_keys and not target.host_ca:
         message = "has neither host_keys nor host_ca, so the bastion cannot know whom it talks to"
         hint = f"Run bastion target scan {target.name}, compare, and put what it prints into host_keys."

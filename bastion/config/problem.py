@@ -28,11 +28,14 @@ class Problem:
     hint: str = ""
     value: str | None = None
 
-    def __str__(self) -> str:
-        """One line without the file, and a second one with what to do."""
+    @property
+    def line(self) -> str:
+        """Place, value and message, without the file and the hint."""
         place = f"{self.path} = {self.value}" if self.value is not None else self.path
-        line = f"{place}: {self.message}" if place else self.message
-        return f"{line}\n  {self.hint}" if self.hint else line
+        return f"{place}: {self.message}" if place else self.message
+
+    def __str__(self) -> str:
+        return f"{self.line}\n  {self.hint}" if self.hint else self.line
 
 
 def dotted(location: Sequence[str | int]) -> str:

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import tomli_w
 
+from bastion.config.crosscheck import Place, host_key_problems
 from bastion.config.load import TARGETS_FOLDER
 from bastion.config.model import Target
 from bastion.errors import ConfigError
@@ -31,11 +32,14 @@ def target_toml(target: Target) -> str:
 
 
 def write_target(config_file: Path, target: Target, *, replace: bool = False) -> Path:
-    """Write *target* to its file in targets.d and return the file; ConfigError if it is there and not to be replaced.
+    """Write *target* to its file in targets.d and return the file.
 
-    Whether another file has a target of that name already, only reading the whole configuration tells.
+    Raises ConfigError when the file is there and not to be replaced, and for host keys with which the configuration
+    could not be loaded any more. Whether another file has a target of that name, only loading it all tells.
     """
     file = target_file(config_file, target.name)
+    for problem in host_key_problems(target, Place(file, "")):
+        raise ConfigError(f"the target {target.name} cannot be written: {problem.line}", hint=problem.hint)
     try:
         file.parent.mkdir(mode=0o755, exist_ok=True)
         write = replace_file if replace else create_file
@@ -44,10 +48,8 @@ def write_target(config_file: Path, target: Target, *, replace: bool = False) ->
         hint = "Choose another name, or edit that file."
         raise ConfigError(f"the target {target.name} is there already: {file}", hint=hint) from error
     except OSError as error:
-        raise ConfigError(
-            f"{file} cannot be written: {error.strerror}",
-            hint="Run the command as root, or as the owner of the folder.",
-        ) from error
+        hint = "Run the command as root, or as the owner of the folder."
+        raise ConfigError(f"{file} cannot be written: {error.strerror}", hint=hint) from error
     return file
 
 

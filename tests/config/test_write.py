@@ -58,6 +58,16 @@ def test_a_folder_that_cannot_be_written_is_an_error_with_its_name(tmp_path: Pat
         write_target(tmp_path / "bastion.toml", WEB)
 
 
+@pytest.mark.parametrize("keys", [(), ("ssh-ed25519 AAAA",)])
+def test_a_target_that_would_break_the_configuration_is_not_written(
+    write: Write, keys: tuple[str, ...]
+) -> None:
+    config_file = write("")
+    with pytest.raises(ConfigError, match="cannot be written"):
+        write_target(config_file, WEB.model_copy(update={"host_keys": keys}))
+    assert not (config_file.parent / "targets.d").exists()
+
+
 texts = st.text(st.characters(exclude_categories=["Cs"]))
 
 
