@@ -7,19 +7,18 @@ Holds the signers in memory and follows what the state says about the keys: whoe
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
-from datetime import timedelta
+from dataclasses import replace
 from pathlib import Path
 
 import asyncssh
 
 from bastion.ca.certificates import Fields, Kind, Permit, Signer, check_subject_key, sign_certificate
-from bastion.ca.host import HostIdentity, host_certificate_is_under, host_identity
+from bastion.ca.host import HostIdentity, host_identity
 from bastion.ca.keys import load_signer, private_path
-from bastion.ca.rotation import Rotation, retire_expired, rotate
+from bastion.ca.rotation import retire_expired
 from bastion.config.model import Certificates
 from bastion.errors import KeyFileError
-from bastion.state.ca_keys import AUTHORITY_NAMES, AuthorityName, CaKey, CaKeyId
+from bastion.state.ca_keys import AUTHORITY_NAMES, CaKey, CaKeyId
 from bastion.state.grants import BACKDATED, Grant, RotatedKeyError
 from bastion.state.store import State
 
@@ -27,16 +26,6 @@ TERMINAL: frozenset[Permit] = frozenset({"permit-pty"})
 """What every certificate permits."""
 ATTEMPTS = 3
 """How often issuing begins anew because a rotation came between."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class KeyStatus:
-    """How one CA key stands. *certificates* counts those alive; None for the target CA, whose live minutes."""
-
-    key: CaKey
-    fingerprint: str
-    is_trusted: bool
-    certificates: int | None
 
 
 class Authorities:
@@ -167,16 +156,6 @@ class Authorities:
         ]
         return [(key, await sign_certificate(fields, signer)) for signer in signers]
 
-    async def rotate(self, authority: AuthorityName, overlap: timedelta | None = None) -> Rotation:
-        """Replace the key of *authority*; what that means for each is in `bastion.ca.rotation`."""
-        done = await rotate(authority, self._folder, self._state, self._now, overlap)
-        await self.reload()
-        return done
-
-    async def status(self) -> list[KeyStatus]:
-        """All keys that ever were, newest first."""
-        return await key_status(self._folder, self._state, self._now())
-
     @property
     def _presented(self) -> HostIdentity:
         assert self._host is not None, "made by open()"
@@ -196,30 +175,6 @@ class Authorities:
             else:
                 return self._signers[active.id], stored
         raise AssertionError("the last attempt returns or raises")
-
-
-async def key_status(folder: Path, state: State, now: float) -> list[KeyStatus]:
-    """How every key stands that ever was, newest first; needs no private key."""
-    live = await state.ca_keys.count_live()
-    return [
-        KeyStatus(
-            key=key,
-            fingerprint=asyncssh.import_public_key(key.public).get_fingerprint(),
-            is_trusted=key.is_trusted(now),
-            certificates=_live_certificates(key, live, folder, now),
-        )
-        for key in await state.ca_keys.list()
-    ]
-
-
-def _live_certificates(key: CaKey, live: dict[CaKeyId, int], folder: Path, now: float) -> int | None:
-    match key.authority:
-        case "user":
-            return live.get(key.id, 0)
-        case "host":
-            return int(host_certificate_is_under(key, folder, now))
-        case "target":
-            return None
 
 
 def _can_sign(key: CaKey, folder: Path) -> bool:

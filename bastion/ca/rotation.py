@@ -42,9 +42,14 @@ async def rotate(
     folder: Path,
     state: State,
     now: Callable[[], float],
+    *,
+    by: str,
     overlap: timedelta | None = None,
 ) -> Rotation:
-    """Make a new key for *authority* and let the old one run out; StateError when there is none to replace."""
+    """Make a new key for *authority* and let the old one run out; StateError when there is none to replace.
+
+    Needs no private key that is there already, so it also mends a lost one.
+    """
     if not any(key.status == "active" for key in await state.ca_keys.list(authority)):
         raise StateError(f"There is no {authority} CA key to replace.", hint="Run `bastion init` first.")
     latest = _latest_trust(authority, folder, now(), overlap)
@@ -55,6 +60,9 @@ async def rotate(
         private_path(folder, new).unlink()
         public_path(private_path(folder, new)).unlink()
         raise
+    await state.audit.record(
+        "ca.rotated", user=by, authority=authority, new=new.id, old=old.id, trusted_until=old.trusted_until
+    )
     if authority != "target":  # whose old key goes on signing during the overlap
         remove_private(folder, old)
     await retire_expired(folder, state)
