@@ -14,6 +14,7 @@ from typing import BinaryIO, NamedTuple
 
 import msgspec
 
+from recorder import lines
 from recorder.encoder import STREAM_ERROR, STREAM_INPUT, STREAM_OUTPUT
 from recorder.errors import FormatError
 from recorder.events import (
@@ -74,10 +75,12 @@ class Reader:
         self.opening: Opening = decode_opening(first)
         self.seal: Seal | None = None
         """What the seal states, once it has been read; not verified."""
-        self.torn = 0
-        """Bytes of a last line that is not whole, in a recording without a seal."""
+        self.time = 0.0
+        """The time of the last line read."""
+        self.whole = len(first)
+        """Where the last whole event ends in the file. What follows at the end of it is torn, or just being written."""
         self._number = 1
-        self._time = 0.0
+        self._offset = len(first)
 
     @property
     def id(self) -> SessionId:
@@ -99,6 +102,8 @@ class Reader:
                 yield from self._entry(line)
             elif line.code == SEAL:
                 _, self.seal = read_seal(line.data, line.number)
+            if said is None:
+                self.whole = self._offset
 
     def _lines(self) -> Iterator[Line]:
         while raw := self._file.readline(LINE_LIMIT + 1):
@@ -108,27 +113,27 @@ class Reader:
             if not raw.endswith(b"\n"):
                 if len(raw) > LINE_LIMIT:
                     raise FormatError("the line is too long", line=self._number)
-                self.torn = len(raw)
                 return
             line = decode_line(self._number, raw)
-            if line.time < self._time:
+            if line.time < self.time:
                 raise FormatError("time runs backwards", line=self._number)
-            self._time = line.time
+            self.time = line.time
+            self._offset += len(raw)
             yield line
 
     def _entry(self, line: Line) -> Iterator[Entry]:
         match line.code:
-            case "o":
+            case lines.OUTPUT:
                 yield Entry(line.time, Output(self._streamed(line)), line.data)
-            case "i":
+            case lines.INPUT:
                 yield Entry(line.time, Input(line.data.encode()), line.data)
-            case "r":
+            case lines.RESIZE:
                 if (size := _SIZE.fullmatch(line.data)) is None:
                     raise FormatError(f"{line.data!r} is not a size", line=line.number)
                 yield Entry(line.time, Resized(int(size[1]), int(size[2])), "")
-            case "m":
+            case lines.MARKER:
                 yield Entry(line.time, Noted(line.data), line.data)
-            case "f":
+            case lines.FACT:
                 if (event := decode_fact(line)) is not None:
                     yield Entry(line.time, event, "")
 

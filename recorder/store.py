@@ -1,0 +1,309 @@
+"""A folder of recordings and the one server that writes to it.
+
+Begins recordings, and refuses when they could not be kept; finds those whose server died and seals them; keeps the
+index up with the files. The index is derived: that it fails is logged, and never the end of a recording.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import fcntl
+import os
+import sqlite3
+import stat
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, TypeVar
+
+import structlog
+
+from recorder.catalog import LIVE, SessionRow, make_row, read_row, recordings
+from recorder.errors import FolderInUse, FormatError, RecorderError, RecordingFailed
+from recorder.header import Header, Opening
+from recorder.index import Index
+from recorder.journal import FAILED, Clock, Recording, write_failure
+from recorder.keys import SigningKey, VerifyKey
+from recorder.names import SessionId, new_id, place
+from recorder.recovery import seal_unsealed
+from recorder.statements import Account
+from recorder.writer import Durability, OpenFile, Writer
+
+log = structlog.get_logger()
+T = TypeVar("T")
+
+INTERRUPTED = "interrupted"
+MIN_FREE_BYTES = 64 * 1024 * 1024
+MIN_FREE_FILES = 64
+
+
+class Store:
+    """Made by `Store.open`."""
+
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        lock: int,
+        key: SigningKey,
+        trusted: Iterable[VerifyKey],
+        durability: Durability,
+        index: Index,
+        min_free_bytes: int,
+        now: Callable[[], float],
+        monotonic: Callable[[], float],
+        random: Callable[[int], bytes],
+    ) -> None:
+        self.folder = folder
+        self.index = index
+        self._lock = lock
+        self._key = key
+        self._trusted = tuple(trusted)
+        self._durability = durability
+        self._min_free_bytes = min_free_bytes
+        self._now = now
+        self._monotonic = monotonic
+        self._random = random
+        self._writer = Writer(durability)
+        self._live: dict[SessionId, Recording] = {}
+        self._unsealed: dict[SessionId, Path] = {}  # failed, and the disk did not let us seal them
+        self._tasks: set[asyncio.Task[Any]] = set()
+        self._index_is_behind = False
+        self._is_closed = False
+
+    @classmethod
+    async def open(
+        cls,
+        folder: Path,
+        *,
+        key: SigningKey,
+        trusted: Iterable[VerifyKey] = (),
+        durability: Durability = "kernel",
+        min_free_bytes: int = MIN_FREE_BYTES,
+        now: Callable[[], float] = time.time,
+        monotonic: Callable[[], float] = time.monotonic,
+        random: Callable[[int], bytes] = os.urandom,
+    ) -> Store:
+        """Take *folder* for this process (FolderInUse when another has it) and open its index.
+
+        *trusted* are retired keys of this recorder, by which recovery knows what an earlier run signed.
+        """
+        folder = folder.absolute()
+        lock = _take(folder)
+        try:
+            index = await Index.open(folder)
+        except BaseException:
+            os.close(lock)
+            raise
+        return cls(
+            folder,
+            lock=lock,
+            key=key,
+            trusted=trusted,
+            durability=durability,
+            index=index,
+            min_free_bytes=min_free_bytes,
+            now=now,
+            monotonic=monotonic,
+            random=random,
+        )
+
+    @property
+    def live(self) -> tuple[Recording, ...]:
+        """The recordings being written."""
+        return tuple(self._live.values())
+
+    async def begin(self, header: Header) -> Recording:
+        """Begin a recording; RecordingFailed, fit for the person who wanted the session, when it could not be kept."""
+        if self._is_closed:
+            raise RecordingFailed("the recorder has been closed")
+        # Its own task: a caller who is cancelled meanwhile must not leave an open file that nobody knows.
+        task = self._own(asyncio.get_running_loop().create_task(self._begin(header)))
+        try:
+            return await asyncio.shield(task)
+        except asyncio.CancelledError:
+            self._own(asyncio.get_running_loop().create_task(_discard(task)))
+            raise
+
+    async def recover(self) -> list[SessionRow]:
+        """Seal as "interrupted" what a server left that died, and enter what the index lacks; say what was sealed."""
+        known = await self.index.endings()
+        recovered = []
+        for path in await asyncio.to_thread(lambda: list(recordings(self.folder))):
+            session_id = SessionId(path.stem)
+            ending, is_sealed = known.get(session_id, (LIVE, False))
+            if session_id in self._live or is_sealed:
+                continue
+            row = await self._recover(path, INTERRUPTED if ending == LIVE else ending)
+            if row is not None:
+                recovered.append(row)
+        return recovered
+
+    async def close(self) -> None:
+        """Seal what is still being written as "server stopped", and give the folder back."""
+        self._is_closed = True
+        while self._tasks:
+            await asyncio.wait(self._tasks)
+        for recording in self.live:
+            with contextlib.suppress(RecordingFailed):  # logged, and sealed at the next start
+                await recording.seal("server stopped", None)
+        for path in list(self._unsealed.values()):  # space may have come back
+            await self._recover(path, FAILED)
+        await self._writer.close()
+        await self.index.close()
+        os.close(self._lock)
+
+    async def _begin(self, header: Header) -> Recording:
+        try:
+            opening, path, descriptor = await asyncio.to_thread(self._create, header)
+        except OSError as error:
+            log.error("recording.not_opened", error=str(error))
+            raise write_failure(error) from error
+        file = OpenFile(descriptor)
+        recording = Recording(
+            opening=opening,
+            path=path,
+            file=file,
+            writer=self._writer,
+            key=self._key,
+            clock=Clock(self._monotonic),
+            now=self._now,
+            ended=self._recording_ended,
+        )
+        try:
+            await recording.open()
+        except RecordingFailed as failure:
+            log.error("recording.not_opened", session=opening.id, error=str(failure))
+            self._writer.submit(file, b"", is_last=True).add_done_callback(asyncio.Future.exception)
+            path.unlink()  # nothing was recorded, and nothing has been seen
+            raise
+        self._live[opening.id] = recording
+        await self._enter(make_row(self.folder, opening, None))
+        return recording
+
+    def _create(self, header: Header) -> tuple[Opening, Path, int]:
+        """Make the file of a new recording, locked for as long as it is open: that is how others know it is live."""
+        self._require_space()
+        while True:
+            opening = Opening(id=new_id(header.started_at, self._random), key_id=self._key.id, header=header)
+            path = self.folder / place(opening.id)
+            _make_folders(path.parent, self.folder, is_durable=self._durability == "disk")
+            flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND | os.O_CLOEXEC | os.O_NOFOLLOW
+            try:
+                descriptor = os.open(path, flags, 0o600)
+            except FileExistsError:  # one chance in 34 thousand million a day
+                continue
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+            if self._durability == "disk":
+                _sync_folder(path.parent)
+            return opening, path, descriptor
+
+    def _require_space(self) -> None:
+        space = os.statvfs(self.folder)
+        free = space.f_bavail * space.f_frsize
+        if free < self._min_free_bytes or (space.f_files and space.f_favail < MIN_FREE_FILES):
+            raise RecordingFailed(
+                "the disk for recordings is nearly full",
+                hint=f"{self.folder} has {free >> 20} MiB and {space.f_favail} files free;"
+                f" a new session needs {self._min_free_bytes >> 20} MiB and {MIN_FREE_FILES} files.",
+            )
+
+    async def _recover(self, path: Path, ending: str) -> SessionRow | None:
+        """The row of the recording at *path* if it was sealed now; a sealed one is only entered in the index."""
+        try:
+            row = await asyncio.to_thread(read_row, self.folder, path)
+            if row.ended_at is not None:
+                await self._enter(row)
+                return None
+            account = await asyncio.to_thread(
+                seal_unsealed, path, key=self._key, trusted=self._trusted, ending=ending
+            )
+            row = await asyncio.to_thread(read_row, self.folder, path)
+        except (FormatError, OSError) as error:
+            log.error("recording.damaged", path=str(path), error=str(error))
+            return None
+        self._unsealed.pop(row.id, None)
+        await self._enter(row)
+        log.warning(
+            "recording.recovered",
+            session=row.id,
+            ending=ending,
+            cut=account.recovery and account.recovery.cut,
+        )
+        return row
+
+    async def _recording_ended(self, recording: Recording, ending: str, account: Account | None) -> None:
+        del self._live[recording.id]
+        row = make_row(self.folder, recording.opening, account)
+        if account is None:
+            self._unsealed[recording.id] = recording.path
+            row = replace(row, ending=ending)
+        await self._enter(row)
+
+    async def _enter(self, row: SessionRow) -> None:
+        try:
+            if self._index_is_behind:
+                await self.index.reopen()
+                self._index_is_behind = False
+            await self.index.put([row])
+        except (sqlite3.Error, RecorderError) as error:
+            self._index_is_behind = True
+            log.error("index.behind", session=row.id, error=str(error))
+
+    def _own(self, task: asyncio.Task[T]) -> asyncio.Task[T]:
+        """Keep *task* until it ends; `close` waits for it."""
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        return task
+
+
+async def _discard(beginning: asyncio.Task[Recording]) -> None:
+    """Close a recording that nobody waits for any more."""
+    with contextlib.suppress(RecordingFailed):  # then there is none
+        recording = await beginning
+        await recording.seal("failed", None)
+
+
+def _take(folder: Path) -> int:
+    """Make *folder* if it is missing and lock it for this process; the descriptor holds the lock."""
+    try:
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        lock = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    except OSError as error:
+        raise RecorderError(f"The folder of recordings {folder} cannot be used: {error.strerror}.") from error
+    try:
+        if (mode := stat.S_IMODE(os.fstat(lock).st_mode)) & 0o077:
+            raise RecorderError(
+                f"Others can read the folder of recordings {folder} (mode {mode:04o}).",
+                hint=f"chmod 700 {folder}",
+            )
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(lock)
+        raise FolderInUse(
+            f"Another server writes its recordings to {folder}.",
+            hint="Stop it, or give this one a folder of its own ([recording] folder).",
+        ) from None
+    except BaseException:
+        os.close(lock)
+        raise
+    return lock
+
+
+def _make_folders(folder: Path, top: Path, *, is_durable: bool) -> None:
+    if folder == top or folder.is_dir():
+        return
+    _make_folders(folder.parent, top, is_durable=is_durable)
+    folder.mkdir(mode=0o700, exist_ok=True)
+    if is_durable:
+        _sync_folder(folder.parent)
+
+
+def _sync_folder(folder: Path) -> None:
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

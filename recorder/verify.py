@@ -1,0 +1,100 @@
+"""Judges whether a recording is as it was written. Needs the file and a public key: no server, no database, no clock.
+
+The procedure:
+
+1. The first line is a header of ours.
+2. Each line is of the format, and the hash chain goes over all of them.
+3. The tags in each tag line are those of the lines before it. The first that differs names the line.
+4. Each checkpoint's signature holds, for this recording, and states the chain as it is here.
+5. The last line is a seal, whose signature holds in the same way, and nothing follows it.
+
+A change without the key breaks 3; one that computes chain and tags anew breaks 4 or 5, unless it only takes lines
+away from the end of an unsealed recording: then 5 fails, and says so.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from recorder.errors import FormatError
+from recorder.examine import Examination, examine
+from recorder.keys import VerifyKey
+from recorder.names import SessionId
+from recorder.statements import Seal
+
+State = Literal["sealed", "unsealed", "changed", "unknown key", "not a recording"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Verdict:
+    """What verification found.
+
+    "sealed": whole and unchanged. "unsealed": what is there is unchanged as far as it is signed (*signed_lines*), but
+    the end is missing: the session still runs, its server died and has not been started since, or the tail was cut.
+    "changed": a change lies between line *first* and line *last* (equal where the line is known). "unknown key": signed
+    with a key that was not among those given, so nothing is known.
+    """
+
+    state: State
+    reason: str
+    id: SessionId | None
+    key_id: str | None
+    lines: int
+    signed_lines: int
+    first: int | None = None
+    last: int | None = None
+    seal: Seal | None = None
+
+    @property
+    def is_intact(self) -> bool:
+        """Whether nothing was changed and nothing is missing."""
+        return self.state == "sealed"
+
+
+def verify_file(path: Path, keys: Iterable[VerifyKey]) -> Verdict:
+    """Verify the recording at *path* with those *keys* that are trusted, retired ones among them."""
+    try:
+        with path.open("rb", buffering=256 * 1024) as file:
+            return _judge(examine(file, {key.id: key for key in keys}))
+    except OSError as error:
+        raise FormatError(f"{path} cannot be read: {error.strerror}") from error
+
+
+def _judge(found: Examination) -> Verdict:
+    state: State
+    first = last = None
+    if found.opening is None and found.signatures == 0 and found.chain.lines == len(found.chain.tags):
+        state, reason = "not a recording", "the file has neither a header nor any evidence of ours"
+    elif found.fault is not None:
+        state, reason = "changed", found.fault.reason
+        first, last = found.fault.first, found.fault.last
+    elif found.unknown_keys:
+        state = "unknown key"
+        reason = f"signed with key {', '.join(found.unknown_keys)}, which is not among the keys given"
+    elif found.seal is not None:
+        state, reason = "sealed", f"all {found.chain.lines} lines are as they were written"
+        if found.seal.session.recovery is not None:
+            reason += (
+                f"; its server died: lines 1 to {found.seal.session.recovery.signed_lines} were signed while it ran,"
+                " the rest when it was found"
+            )
+    else:
+        state = "unsealed"
+        reason = (
+            f"lines 1 to {found.signed_lines} of {found.chain.lines} are as they were signed, but the end is missing:"
+            " the session still runs, its server died, or the tail was cut"
+        )
+    return Verdict(
+        state=state,
+        reason=reason,
+        id=found.opening.id if found.opening else None,
+        key_id=found.opening.key_id if found.opening else None,
+        lines=found.chain.lines,
+        signed_lines=found.signed_lines,
+        first=first,
+        last=last,
+        seal=found.seal,
+    )

@@ -1,0 +1,120 @@
+"""The thread that writes: bytes of all recordings, to their files, in the order they came.
+
+The event loop never waits for a disk. What is pending is written in one round; with durability "disk" the round ends
+with one fdatasync for each file touched, so that many sessions share the wait; then the callers hear of it. A file that
+failed once takes nothing more. Knows nothing of the format.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import queue
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal, TypeVar
+
+Durability = Literal["kernel", "disk"]
+T = TypeVar("T")
+
+
+@dataclass(slots=True, eq=False)
+class OpenFile:
+    """A file that only the thread writes; *failure* is its first error, after which it takes nothing."""
+
+    descriptor: int
+    failure: OSError | None = None
+
+
+@dataclass(slots=True, eq=False)
+class _Job:
+    file: OpenFile
+    data: bytes
+    is_last: bool
+    done: asyncio.Future[None]
+    failure: OSError | None = None
+
+
+class Writer:
+    """Owns the thread; made inside the event loop it answers to. *write* and *sync* are the system's, but in tests."""
+
+    def __init__(
+        self,
+        durability: Durability,
+        *,
+        write: Callable[[int, memoryview], int] = os.write,
+        sync: Callable[[int], None] = os.fdatasync,
+    ) -> None:
+        self._durability = durability
+        self._write = write
+        self._sync = sync
+        self._loop = asyncio.get_running_loop()
+        self._jobs: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
+        self._thread = threading.Thread(target=self._run, name="recorder", daemon=True)
+        self._thread.start()
+
+    def submit(self, file: OpenFile, data: bytes, *, is_last: bool = False) -> asyncio.Future[None]:
+        """Queue *data*; the future ends when it is as durable as promised, or with an OSError; the last closes."""
+        job = _Job(file, data, is_last, self._loop.create_future())
+        self._jobs.put(job)
+        return job.done
+
+    async def close(self) -> None:
+        """Write what is pending and end the thread."""
+        self._jobs.put(None)
+        await asyncio.to_thread(self._thread.join)
+
+    def _run(self) -> None:
+        is_open = True
+        while is_open:
+            pending = [self._jobs.get()]
+            while not self._jobs.empty():
+                pending.append(self._jobs.get())
+            jobs = [job for job in pending if job is not None]
+            is_open = len(jobs) == len(pending)
+            self._write_round(jobs)
+            if jobs and not self._loop.is_closed():
+                self._loop.call_soon_threadsafe(_tell, jobs)
+
+    def _write_round(self, jobs: list[_Job]) -> None:
+        for job in jobs:
+            if job.file.failure is None:
+                self._attempt([job], self._write_all, job)
+            else:
+                job.failure = job.file.failure
+        if self._durability == "disk":
+            touched: dict[int, list[_Job]] = {}
+            for job in jobs:
+                if job.failure is None:
+                    touched.setdefault(job.file.descriptor, []).append(job)
+            for descriptor, written in touched.items():
+                self._attempt(written, self._sync, descriptor)
+        for job in jobs:
+            if job.is_last:
+                self._attempt([job], os.close, job.file.descriptor)
+
+    def _write_all(self, job: _Job) -> None:
+        rest = memoryview(job.data)
+        while rest:  # a write may take less than it was given
+            rest = rest[self._write(job.file.descriptor, rest) :]
+
+    @staticmethod
+    def _attempt(jobs: list[_Job], step: Callable[[T], None], argument: T) -> None:
+        try:
+            step(argument)
+        except OSError as error:
+            for job in jobs:
+                job.failure = job.failure or error
+                job.file.failure = job.file.failure or error
+
+
+def _tell(jobs: list[_Job]) -> None:
+    """In the event loop: end the futures of those who still wait."""
+    for job in jobs:
+        if job.done.done():
+            continue
+        if job.failure is None:
+            job.done.set_result(None)
+        else:
+            job.done.set_exception(job.failure)
