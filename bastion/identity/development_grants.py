@@ -93,9 +93,11 @@ class Grants:
 
     def find_device(self, user_code: str) -> DeviceGrant | None:
         """The grant that shows *user_code*, in whatever way it is typed, while nobody has decided."""
-        self._forget_expired()
+        now = self._now()
         typed = "".join(letter for letter in user_code.upper() if letter in _LETTERS)
-        waiting = (grant for grant in self._devices.values() if not grant.is_decided)
+        waiting = (
+            grant for grant in self._devices.values() if not grant.is_decided and grant.expires_at > now
+        )
         return next((grant for grant in waiting if grant.user_code.replace("-", "") == typed), None)
 
     def poll_device(self, device_code: str) -> DeviceGrant | str:

@@ -132,16 +132,16 @@ def why_no_code(settings: Issuer, client_address: str) -> str | None:
 
 def sign_in_text(login: DeviceLogin, *, client_address: str, key_fingerprint: str | None = None) -> str:
     """What the person at the terminal reads, in lines that end with a newline."""
-    with_key = f" with the key {key_fingerprint}" if key_fingerprint else ""
+    key = f"\nwith the key {key_fingerprint}" if key_fingerprint else ""
     return (
         "To sign in, open this address in a browser and enter the code:\n"
         "\n"
         f"    {login.verification_uri}\n"
         f"    {login.user_code}\n"
         "\n"
-        f"It is valid for {login.expires_in:.0f} seconds. Someone at {client_address}{with_key}\n"
-        "has asked for it: go on only if YOU started this. If another person sent you the code,\n"
-        "do not enter it; it would let THEM in as you.\n"
+        f"It is valid for {login.expires_in:.0f} seconds and was asked for from {client_address}{key}.\n"
+        "Go on only if YOU started this. If another person sent you the code, do not enter\n"
+        "it: it would let THEM in as you.\n"
     )
 
 

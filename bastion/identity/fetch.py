@@ -7,8 +7,10 @@ bounded response, and turns every failure into one sentence for the person signi
 from __future__ import annotations
 
 import asyncio
+import ssl
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from functools import cache
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -38,6 +40,12 @@ def is_fit_url(url: str, *, issuer: str) -> bool:
     return (secure or local) and url.isascii() and url.isprintable() and " " not in url
 
 
+@cache
+def _tls() -> ssl.SSLContext:
+    """One for all clients: making it reads every root certificate, which would stop the event loop at each poll."""
+    return httpx2.create_ssl_context()
+
+
 def client_options(issuer: str) -> dict[str, Any]:
     """What every httpx2 client that talks to *issuer* is made with."""
 
@@ -47,6 +55,7 @@ def client_options(issuer: str) -> dict[str, Any]:
 
     return {
         "timeout": TIMEOUT,
+        "verify": _tls(),
         "follow_redirects": False,
         # A proxy named by the environment serves the outside; an issuer on this machine is never behind it.
         "trust_env": not is_loopback(urlsplit(issuer).hostname or ""),

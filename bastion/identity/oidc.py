@@ -15,7 +15,7 @@ import structlog
 from joserfc.jwk import KeySet
 
 from bastion.config.model import Issuer
-from bastion.errors import ConfigError, KeyFileError
+from bastion.errors import KeyFileError
 from bastion.identity.cache import Cached
 from bastion.identity.fetch import ProviderError, get_json, is_fit_url
 from bastion.identity.keys import read_signing_keys
@@ -44,11 +44,6 @@ class Provider:
     """The provider that *settings* name; *monotonic* is the clock of its caches."""
 
     def __init__(self, settings: Issuer, *, monotonic: Callable[[], float] = time.monotonic) -> None:
-        if not is_fit_url(settings.issuer, issuer=settings.issuer):
-            raise ConfigError(
-                f"the issuer {settings.issuer!r} is not an https URL",
-                hint="Write it as https://…; http is accepted for this machine only (127.0.0.1, ::1, localhost).",
-            )
         self.settings = settings
         self.client_secret = _read_client_secret(settings)
         self._metadata = Cached(self._fetch_metadata, lifetime=LIFETIME, spacing=SPACING, monotonic=monotonic)

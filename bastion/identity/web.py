@@ -119,7 +119,7 @@ class LoopbackServer:
             self._answering.add(task)
             response = await self._handler(request)
         except _RequestError as error:
-            response = Response(status=error.status, body=f"{error}\n".encode())
+            response = Response(status=error.status, body=f"{error}\n".encode() if str(error) else b"")
         except h11.RemoteProtocolError as error:
             response = Response(status=error.error_status_hint, body=b"this is not HTTP as we know it\n")
         if connection.our_state is not h11.ERROR:
@@ -148,7 +148,7 @@ async def _read_request(connection: h11.Connection, reader: asyncio.StreamReader
 
 def _check_sender(head: h11.Request, port: int) -> None:
     if head.method not in (b"GET", b"POST"):
-        raise _RequestError(HTTPStatus.METHOD_NOT_ALLOWED, "GET or POST")
+        raise _RequestError(HTTPStatus.METHOD_NOT_ALLOWED, "")  # without a body, which HEAD cannot have
     headers = {name.decode().lower(): value.decode("latin-1") for name, value in head.headers}
     ours = {f"{host}:{port}" for host in ("127.0.0.1", "localhost", "[::1]")}
     if headers.get("host", "").lower() not in ours:
@@ -189,9 +189,6 @@ def _write_response(connection: h11.Connection, response: Response) -> bytes:
         reason=HTTPStatus(response.status).phrase.encode(),
         headers=[(name.encode(), value.encode("latin-1")) for name, value in headers.items()],
     )
-    parts = [
-        connection.send(head),
-        connection.send(h11.Data(data=response.body)),
-        connection.send(h11.EndOfMessage()),
-    ]
+    data = [h11.Data(data=response.body)] if response.body else []
+    parts = [connection.send(event) for event in (head, *data, h11.EndOfMessage())]
     return b"".join(part for part in parts if part)

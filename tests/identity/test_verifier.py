@@ -216,12 +216,13 @@ async def test_a_key_in_the_header_means_nothing(idp: Idp) -> None:
 
 
 async def test_critical_extensions_are_rejected(idp: Idp) -> None:
-    for header in (
+    headers: tuple[dict[str, Any], ...] = (
         {"crit": ["b64"], "b64": False},
         {"crit": ["exp"], "exp": 1},
         {"crit": []},
         {"crit": "exp"},
-    ):
+    )
+    for header in headers:
         token = f"{encode({'alg': 'RS256', 'kid': 'rsa', **header})}.{encode(idp.claims())}.AAAA"
         assert "critical" in await rejection(idp, token)
 
