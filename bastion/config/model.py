@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 from datetime import timedelta
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
@@ -272,7 +272,3 @@ class Config(Section):
     def target(self, name: str) -> Target | None:
         """The target of that name, or None."""
         return next((t for t in self.targets if t.name == name), None)
-
-    def model_dump_toml(self) -> dict[str, Any]:
-        """The settings as plain values that TOML can hold, without those that are unset."""
-        return self.model_dump(mode="json", exclude_none=True)

@@ -64,8 +64,10 @@ def _part_to_drop(error: ErrorDetails) -> Location:
     location = error["loc"]
     if error["type"] == "extra_forbidden":
         return location
-    depth = next((depth for depth, part in enumerate(location) if isinstance(part, int)), len(location) - 1)
-    return location[: depth + 1]
+    for depth, part in enumerate(location):
+        if isinstance(part, int):
+            return location[: depth + 1]
+    return location[:-1] if error["type"] == "missing" else location
 
 
 def _drop(data: Any, location: Location, kept: dict[Location, list[int]]) -> None:

@@ -3,12 +3,11 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-import tomli_w
 
 from bastion.config.load import examine, load
 from bastion.config.model import Config
 from bastion.errors import ConfigError
-from tests.config.conftest import HOST_KEY, TARGET, Write
+from tests.config.conftest import TARGET, Write
 
 
 def problems(file: Path) -> list[str]:
@@ -235,8 +234,3 @@ def test_values_that_may_be_secret_are_not_repeated(write: Write) -> None:
 def test_a_value_cannot_steer_the_terminal_that_shows_it(write: Write) -> None:
     (problem,) = examine(write('[log]\nlevel = "\\u001b[2J"')).errors
     assert problem.value == '"\\x1b[2J"'
-
-
-def test_settings_written_as_toml_are_read_back_the_same(write: Write) -> None:
-    config = load(write('[server]\nsign_in_timeout = "95s"\n' + TARGET + f'host_ca = ["{HOST_KEY}"]'))
-    assert load(write(tomli_w.dumps(config.model_dump_toml()))) == config
