@@ -11,17 +11,10 @@ import json
 import re
 import shutil
 import tempfile
-import time
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from bastion.ca.keys import create_missing_keys
-from bastion.config.load import load
-from bastion.config.model import Config
-from bastion.runtime.files import make_private_folder
-from bastion.state.store import State
-from recorder.keys import SigningKey
 from tests import browser
 from tests.rig.bastion import Bastion
 from tests.rig.openssh import Client, fingerprint
@@ -172,7 +165,7 @@ class World:
         if not config.exists():
             config.write_text(self._settings())
         config.write_text(self._with_ports(config.read_text()))
-        asyncio.run(make_keys(load(config)))
+        self._do("init")  # makes the keys that are missing
         shutil.rmtree(config.with_name("targets.d"), ignore_errors=True)
         self._add(self.web_1, "Production web server", "env=production", "role=web")
         self._add(self.web_2, "Staging web server", "env=staging", "role=web")
@@ -202,21 +195,14 @@ port = {self._issuer_port}
         """Add a target as a person does: compare the fingerprint, then put on it what the command prints."""
         arguments = ["--port", str(target.port), "--description", description, "--login", "deploy"]
         arguments += [word for label in labels for word in ("--label", label)]
-        done = self.bastion.run(
+        printed = self._do(
             "target", "add", target.name, target.address, *arguments, "--fingerprint", target.fingerprint
         )
+        target.trust_ca(*re.findall(r"^(?:ssh|ecdsa)-\S+ \S+", printed, re.MULTILINE))
+
+    def _do(self, *arguments: str) -> str:
+        """Run a `bastion` command that must succeed; returns what it printed."""
+        done = self.bastion.run(*arguments)
         if done.status:
-            raise RigError(f"bastion target add {target.name}: {done.errors}")
-        target.trust_ca(*re.findall(r"^(?:ssh|ecdsa)-\S+ \S+", done.text, re.MULTILINE))
-
-
-async def make_keys(config: Config) -> None:
-    """Make the keys of a bastion that has none."""
-    make_private_folder(config.data)
-    state = await State.open(config.state_file)
-    try:
-        await create_missing_keys(config.keys_folder, state, time.time)
-    finally:
-        await state.close()
-    if not config.recorder_key_file.exists():
-        SigningKey.create(config.recorder_key_file)
+            raise RigError(f"bastion {' '.join(arguments)} ended with {done.status}: {done.errors}")
+        return done.text
