@@ -14,14 +14,17 @@ from policy.patterns import any_matches, is_concrete, is_login, some_login
 from policy.rules import ACTIONS, Action, AuditorRule, Rule
 
 __all__ = [
+    "DOING",
     "Decision",
     "Subject",
     "TargetFacts",
+    "Way",
     "decide",
     "logins",
     "may_audit",
     "may_reach",
     "no_such_target",
+    "ways",
 ]
 
 DOING: dict[Action, str] = {"shell": "open a shell", "exec": "run a command", "sftp": "transfer files"}

@@ -74,10 +74,10 @@ def _found(
 def _duplicates(draft: Draft) -> Iterator[Problem]:
     config = draft.config
     named: list[tuple[str, str, list[str], Sequence[Place]]] = [
-        ("target", "name", [target.name for target in config.targets], draft.targets),
-        ("rule", "name", [rule.name for rule in config.policy.rules], draft.rules),
-        ("issuer", "alias", [issuer.alias for issuer in config.issuers], draft.issuers),
-        ("issuer", "issuer", [issuer.issuer for issuer in config.issuers], draft.issuers),
+        ("a target", "name", [target.name for target in config.targets], draft.targets),
+        ("a rule", "name", [rule.name for rule in config.policy.rules], draft.rules),
+        ("an issuer", "alias", [issuer.alias for issuer in config.issuers], draft.issuers),
+        ("an issuer", "issuer", [issuer.issuer for issuer in config.issuers], draft.issuers),
     ]
     for what, setting, names, places in named:
         first: dict[str, Place] = {}
@@ -85,7 +85,7 @@ def _duplicates(draft: Draft) -> Iterator[Problem]:
             before = first.setdefault(name, place)
             if before is not place:
                 where = before.path if before.file == place.file else f"{before.path} in {before.file.name}"
-                message = f"{where} is a {what} with this {setting} already".replace("a issuer", "an issuer")
+                message = f"{where} is {what} with this {setting} already"
                 yield _found("error", place, setting, message, "Rename or remove one of them.", shown(name))
 
 
