@@ -36,7 +36,7 @@ class Examination:
     opening: Opening | None = None
     seal: Seal | None = None
     signed_lines: int = 0
-    signatures: int = 0
+    has_evidence: bool = False
     torn: int = 0
     fault: Fault | None = None
     unknown_keys: list[str] = field(default_factory=list)
@@ -87,6 +87,7 @@ class _Examiner:
         found.chain.add(raw)
 
     def _check(self, line: Line) -> None:
+        self._found.has_evidence |= line.code in lines.EVIDENCE
         match line.code:
             case lines.TAGS:
                 self._check_tags(line)
@@ -122,7 +123,6 @@ class _Examiner:
     def _check_signed(self, line: Line, signed: Signed) -> None:
         found = self._found
         statement = signed.statement
-        found.signatures += 1
         if (key := self._keys.get(statement.key)) is None:
             if statement.key not in found.unknown_keys:
                 found.unknown_keys.append(statement.key)

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import asyncio
 import sqlite3
-from collections.abc import Iterable
+from collections.abc import AsyncIterator, Iterable
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -136,9 +137,8 @@ class Index:
 
     async def put(self, rows: Iterable[SessionRow]) -> None:
         """Enter *rows*, or bring them up to date."""
-        async with self._writing:
-            await self._database.executemany(_UPSERT, [self._values(row) for row in rows])
-            await self._database.commit()
+        async with self._transaction() as database:
+            await database.executemany(_UPSERT, [self._values(row) for row in rows])
 
     async def rebuild(self) -> Broken:
         """Make the rows anew from the files; say which files are no recordings. A server may go on meanwhile."""
@@ -146,11 +146,20 @@ class Index:
         known = {row.id for row in rows}
         stored = await self._database.execute_fetchall("SELECT id, path FROM sessions")
         gone = [(id_,) for id_, path in stored if id_ not in known and not (self._folder / path).exists()]
-        async with self._writing:
-            await self._database.executemany("DELETE FROM sessions WHERE id = ?", gone)
-            await self._database.executemany(_UPSERT, [self._values(row) for row in rows])
-            await self._database.commit()
+        async with self._transaction() as database:
+            await database.executemany("DELETE FROM sessions WHERE id = ?", gone)
+            await database.executemany(_UPSERT, [self._values(row) for row in rows])
         return broken
+
+    @asynccontextmanager
+    async def _transaction(self) -> AsyncIterator[aiosqlite.Connection]:
+        async with self._writing:
+            try:
+                yield self._database
+                await self._database.commit()
+            except BaseException:
+                await self._database.rollback()
+                raise
 
     def _values(self, row: SessionRow) -> tuple[Any, ...]:
         return (

@@ -143,6 +143,8 @@ class Store:
 
     async def close(self) -> None:
         """Seal what is still being written as "server stopped", and give the folder back."""
+        if self._is_closed:
+            return
         self._is_closed = True
         while self._tasks:
             await asyncio.wait(self._tasks)

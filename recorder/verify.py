@@ -66,7 +66,7 @@ def verify_file(path: Path, keys: Iterable[VerifyKey]) -> Verdict:
 def _judge(found: Examination) -> Verdict:
     state: State
     first = last = None
-    if found.opening is None and found.signatures == 0 and found.chain.lines == len(found.chain.tags):
+    if found.opening is None and not found.has_evidence:
         state, reason = "not a recording", "the file has neither a header nor any evidence of ours"
     elif found.fault is not None:
         state, reason = "changed", found.fault.reason
@@ -78,8 +78,8 @@ def _judge(found: Examination) -> Verdict:
         state, reason = "sealed", f"all {found.chain.lines} lines are as they were written"
         if found.seal.session.recovery is not None:
             reason += (
-                f"; its server died: lines 1 to {found.seal.session.recovery.signed_lines} were signed while it ran,"
-                " the rest when it was found"
+                f"; lines 1 to {found.seal.session.recovery.signed_lines} were signed while the session ran,"
+                " the rest when its end was repaired"
             )
     else:
         state = "unsealed"
