@@ -59,9 +59,9 @@ async def ask_for_device_code(provider: Provider) -> Mapping[str, object] | Refu
         raise SignInError(
             "sign-in by code is not offered by the provider", hint="Sign in with a browser: bastion login"
         )
-    form = {"client_id": provider.settings.client_id, "scope": " ".join(provider.settings.scopes)}
+    form = {"scope": " ".join(provider.settings.scopes)}
     async with talking_to(provider.settings.issuer), _client(provider) as client:
-        # A secret goes along as the token endpoint wants it; RFC 8628 3.1 asks for the same authentication.
+        # The same authentication as at the token endpoint (RFC 8628 3.1); without a secret it adds the client id.
         auth = client.client_auth(client.token_endpoint_auth_method)
         response = await client.request("POST", url, data=form, withhold_token=True, auth=auth)
     document = _json_object(response)
