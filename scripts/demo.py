@@ -57,6 +57,7 @@ def check(port: int) -> int:
 def run(port: int, *, reset: bool) -> int:
     """Run until Ctrl-C; returns what the bastion returned if it ends by itself."""
     with alone(FOLDER):
+        World(FOLDER).end_leftovers()
         if reset:
             for path in FOLDER.iterdir():
                 shutil.rmtree(path) if path.is_dir() else path.unlink()
@@ -88,6 +89,7 @@ Three people can sign in there, without a password:
 
 Type this in another terminal. The first time ssh asks about the host key; it is
   {world.host_fingerprint()}
+(If it says that the host key has changed, an earlier demo was forgotten: ssh-keygen -R '[localhost]:{port}')
 
 1. Sign in and choose
      {ssh} localhost                       open the address, enter the code, be alice; then choose a target
@@ -101,10 +103,10 @@ Type this in another terminal. The first time ssh asks about the host key; it is
 3. Straight to a target (with -i ~/.ssh/bastion-demo)
      {ssh} -t localhost web-1
      {ssh} web-1@localhost
-     {ssh} deploy@web-1@localhost uptime
+     {ssh} deploy@web-1@localhost id
 
 4. See what was recorded
-     export PATH={_short(Path(sys.executable).parent)}:$PATH BASTION_CONFIG={_short(world.bastion.config)}
+     export PATH={Path(sys.executable).parent}:$PATH BASTION_CONFIG={world.bastion.config}
      bastion sessions
      bastion play ID                             space pauses, + and - change the speed, q leaves
      bastion verify ID

@@ -56,7 +56,9 @@ class Story:
 
     def recording(self) -> dict[str, Any]:
         """The first recorded session of a terminal: the one that came from the picker."""
-        return next(row for row in self.sessions if row["action"] == "shell")
+        return min(
+            (row for row in self.sessions if row["action"] == "shell"), key=lambda row: row["started_at"]
+        )
 
 
 def sign_in_and_choose(story: Story) -> str:
@@ -316,7 +318,7 @@ def crash(story: Story) -> str:
     row = next((row for row in rows if row["ending"] == "interrupted"), None)
     must(row, f"no session is listed as interrupted: {rows}")
     assert row
-    path = Path(row["path"])
+    path = Path(row["recording"])
     done = subprocess.run(
         [Path(sys.executable).with_name("asciinema"), "cat", path],
         capture_output=True,
@@ -379,7 +381,7 @@ def tell(world: World) -> bool:
 
 
 def recording_path(story: Story) -> Path:
-    return Path(story.recording()["path"])
+    return Path(story.recording()["recording"])
 
 
 def describe(done: Finished) -> str:

@@ -11,6 +11,7 @@ import socket
 import subprocess
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 
 
@@ -66,13 +67,27 @@ def end(process: subprocess.Popen[bytes], *, timeout: float = 10.0) -> int:
 
 
 def end_all(pids: list[int], *, timeout: float = 10.0) -> None:
-    """End processes that are not our children: SIGHUP, as a closed terminal sends, then SIGKILL."""
-    alive = [pid for pid in pids if _signal(pid, signal.SIGHUP)]
+    """End processes that are not our children: SIGTERM and, for shells, SIGHUP; SIGKILL after *timeout* seconds."""
+    alive = [pid for pid in pids if _signal(pid, signal.SIGTERM) and _signal(pid, signal.SIGHUP)]
     try:
-        wait_until(lambda: not any(map(is_running, alive)), "processes ending after SIGHUP", timeout=timeout)
+        wait_until(
+            lambda: not any(map(is_running, alive)), "processes that were told to end", timeout=timeout
+        )
     except RigError:
         for pid in alive:
             _signal(pid, signal.SIGKILL)
+
+
+def running(*arguments: str) -> list[int]:
+    """The processes that have all of *arguments* in their command line, one after the other."""
+    wanted = " ".join(arguments)
+    found = []
+    for pid, _ in _parents():
+        with suppress(FileNotFoundError, ProcessLookupError):
+            line = Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
+            if wanted in line:
+                found.append(pid)
+    return found
 
 
 def kill_all(pids: list[int]) -> None:

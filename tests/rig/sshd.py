@@ -77,6 +77,7 @@ class Sshd:
         self.port = 0
         self._process: subprocess.Popen[bytes] | None = None
         self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        self.config = self.folder / "sshd_config"
         self._host_key = self.folder / "host_key"
         if not self._host_key.exists():
             self.new_host_key()
@@ -171,8 +172,8 @@ class Sshd:
 
     def _try_to_start(self) -> bool:
         here = installation()
-        config, log = self.folder / "sshd_config", self.folder / "log"
-        config.write_text(self._configuration(here))
+        log = self.folder / "log"
+        self.config.write_text(self._configuration(here))
         log.write_bytes(b"")
         (self.folder / "trusted_cas").touch()
         environment = {
@@ -181,7 +182,7 @@ class Sshd:
             **self._wrapper_environment(here, None),
         }
         self._process = subprocess.Popen(
-            [here.sshd, "-D", "-f", config, "-E", log],
+            [here.sshd, "-D", "-f", self.config, "-E", log],
             stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=log.open("ab"),
             env=environment, cwd="/", start_new_session=True,
         )  # fmt: skip

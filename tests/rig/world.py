@@ -18,7 +18,7 @@ from typing import Self
 from tests import browser
 from tests.rig.bastion import Bastion
 from tests.rig.openssh import Client, fingerprint
-from tests.rig.process import RigError, free_port
+from tests.rig.process import RigError, descendants, end_all, free_port, running
 from tests.rig.sshd import Sshd
 
 USER_CODE = re.compile(r"^\s+([A-Z]{4}-[A-Z]{4})\s*$", re.MULTILINE)
@@ -92,6 +92,13 @@ class World:
         except BaseException:
             self.stop()
             raise
+
+    def end_leftovers(self) -> None:
+        """End what an earlier run over the same folder left behind because it was killed itself."""
+        pids = running(str(self.bastion.config), "serve")
+        for target in self.targets:
+            pids += running("-f", str(target.config))
+        end_all([process for pid in pids for process in (pid, *descendants(pid))])
 
     def stop(self) -> None:
         """End everything that was started."""
@@ -177,6 +184,7 @@ data = {json.dumps(str(self.data))}
 [server]
 address = "127.0.0.1"
 port = {self.port}
+drain_timeout = "1s"
 
 [development_issuer]
 port = {self._issuer_port}
