@@ -67,29 +67,32 @@ def revoke(settings: Settings, whom: str, reason: str, as_json: bool) -> None:
 
 
 async def _revoke(state: State, whom: str, reason: str) -> Sequence[Grant]:
-    live = await state.grants.list()
-    chosen = [grant for grant in live if grant.user == whom]
-    if not chosen:
-        chosen = [grant for grant in live if _serial(grant).startswith(whom.lower())]
-        if len(whom) < SHORTEST_SERIAL:
-            chosen = []
-    if len({grant.user for grant in chosen}) > 1 or (len(chosen) > 1 and chosen[0].user != whom):
-        raise StateError(f"{whom} is the beginning of {len(chosen)} serials.", hint="Write more of it.")
-    if not chosen:
-        raise StateError(
-            f"There is no live sign-in of a user {whom}, nor one with this serial.",
-            hint="See: bastion cert list",
-        )
-    by = operator()
-    revoked = []
-    for grant in chosen:
-        done = await state.grants.revoke(grant.serial, by=by, reason=reason)
-        assert done is not None
-        revoked.append(done)
+    live, by = await state.grants.list(), operator()
+    if any(grant.user == whom for grant in live):
+        revoked = await state.grants.revoke_user(whom, by=by, reason=reason)
+    else:
+        grant = await state.grants.revoke(_named(live, whom).serial, by=by, reason=reason)
+        revoked = [grant] if grant is not None else []
+    for grant in revoked:
         await state.audit.record(
             "sign-in.revoked", user=grant.user, serial=_serial(grant), by=by, reason=reason
         )
     return revoked
+
+
+def _named(live: Sequence[Grant], digits: str) -> Grant:
+    """The one grant whose serial begins with *digits*; StateError when there is none, or several."""
+    chosen = [grant for grant in live if _serial(grant).startswith(digits.lower())]
+    if len(chosen) == 1 and len(digits) >= SHORTEST_SERIAL:
+        return chosen[0]
+    if chosen:
+        raise StateError(
+            f"{digits} is the beginning of {len(chosen)} serials.",
+            hint=f"Write more of the serial, at least {SHORTEST_SERIAL} digits.",
+        )
+    raise StateError(
+        f"Nobody is signed in as {digits}, nor with a serial that begins so.", hint="See: bastion cert list"
+    )
 
 
 def _row(grant: Grant) -> dict[str, object]:

@@ -101,7 +101,7 @@ def check_subject_key(key: asyncssh.SSHKey) -> None:
             f"Keys of the type {key.get_algorithm()} are not certified.",
             hint="Make another one: ssh-keygen -t ed25519",
         )
-    if isinstance(rsa := key.pyca_key, RSAPublicKey) and rsa.key_size < _LEAST_RSA_BITS:
+    if isinstance(rsa := key.convert_to_public().pyca_key, RSAPublicKey) and rsa.key_size < _LEAST_RSA_BITS:
         raise SignInError(
             f"This RSA key has {rsa.key_size} bits; at least {_LEAST_RSA_BITS} are needed.",
             hint="Make another one: ssh-keygen -t ed25519",

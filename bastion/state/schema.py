@@ -79,6 +79,12 @@ STEPS: tuple[tuple[str, ...], ...] = (
         ) STRICT
         """,
         "CREATE INDEX audit_events_user ON audit_events (user, id)",
+        # INSERT OR REPLACE deletes without asking a delete trigger.
+        """
+        CREATE TRIGGER audit_events_follow BEFORE INSERT ON audit_events
+        WHEN EXISTS (SELECT 1 FROM audit_events WHERE id = NEW.id)
+        BEGIN SELECT RAISE(ABORT, 'audit events cannot be replaced'); END
+        """,
         """
         CREATE TRIGGER audit_events_stay BEFORE UPDATE ON audit_events
         BEGIN SELECT RAISE(ABORT, 'audit events cannot be changed'); END
