@@ -33,11 +33,14 @@ def main() -> int:
         "--reset", action="store_true", help="forget the keys and recordings of earlier runs first"
     )
     parser.add_argument("--port", type=int, default=PORT, help=f"port for ssh, or the next free one [{PORT}]")
+    parser.add_argument("--folder", type=Path, default=FOLDER, help="where everything is kept [.demo]")
     options = parser.parse_args()
     for number in LEAVING:
         signal.signal(number, _leave)
     try:
-        return check(options.port) if options.check else run(options.port, reset=options.reset)
+        return (
+            check(options.port) if options.check else run(options.folder, options.port, reset=options.reset)
+        )
     except RigError as error:
         print(f"\nscripts/demo: {error}", file=sys.stderr)
         return 1
@@ -54,23 +57,23 @@ def check(port: int) -> int:
     return 0 if is_good else 1
 
 
-def run(port: int, *, reset: bool) -> int:
+def run(folder: Path, port: int, *, reset: bool) -> int:
     """Run until Ctrl-C; returns what the bastion returned if it ends by itself."""
-    with alone(FOLDER):
-        World(FOLDER).end_leftovers()
+    with alone(folder):
+        World(folder).end_leftovers()
         if reset:
-            for path in FOLDER.iterdir():
+            for path in folder.iterdir():
                 shutil.rmtree(path) if path.is_dir() else path.unlink()
         free = next_free(port)
         if free != port:
             print(f"Port {port} is taken; this time it is {free}.")
-        world = World(FOLDER, port=free, issuer_port=next_free(ISSUER_PORT))
+        world = World(folder, port=free, issuer_port=next_free(ISSUER_PORT))
         try:
             with world:
                 print(guide(world), flush=True)
                 status = world.bastion.wait()
         except KeyboardInterrupt:
-            print("\nEnded. Recordings and keys are still in .demo; scripts/demo --reset forgets them.")
+            print(f"\nEnded. Keys and recordings are still in {_short(folder)}; --reset forgets them.")
             return 0
         print(f"The bastion ended by itself with status {status}; its log is {world.bastion.log_file}.")
         return status or 1

@@ -75,8 +75,8 @@ def test_every_third_party_import_is_a_declared_dependency() -> None:
     for path in (file for package in PACKAGES for file in (ROOT / package).rglob("*.py")):
         for name in imported(ast.parse(path.read_text())):
             if name not in sys.stdlib_module_names and name not in PACKAGES:
-                names = {canonicalize_name(provider) for provider in providers.get(name, [name])}
-                names = {PARTS.get(provider, provider) for provider in names}
+                from_names = map(canonicalize_name, providers.get(name, [name]))
+                names = {PARTS.get(provider, provider) for provider in from_names}
                 missing |= set() if names & declared else {f"{path.relative_to(ROOT)}: {name}"}
     assert not missing
 
