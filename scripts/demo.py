@@ -7,7 +7,6 @@ import fcntl
 import os
 import shutil
 import signal
-import socket
 import sys
 import tempfile
 from collections.abc import Iterator
@@ -17,7 +16,7 @@ from types import FrameType
 
 from demo_story import tell
 
-from tests.rig.process import RigError, free_port
+from tests.rig.process import RigError
 from tests.rig.world import World
 
 ROOT = Path(__file__).parent.parent
@@ -49,7 +48,7 @@ def main() -> int:
 def check(port: int) -> int:
     """Tell the whole story in a folder that is gone afterwards, unless it went wrong."""
     folder = Path(tempfile.mkdtemp(prefix="bastion-demo-"))
-    is_good = tell(World(folder, port=next_free(port), issuer_port=next_free(ISSUER_PORT)))
+    is_good = tell(World(folder, port=port, issuer_port=ISSUER_PORT))
     if is_good:
         shutil.rmtree(folder)
     else:
@@ -64,12 +63,11 @@ def run(folder: Path, port: int, *, reset: bool) -> int:
         if reset:
             for path in folder.iterdir():
                 shutil.rmtree(path) if path.is_dir() else path.unlink()
-        free = next_free(port)
-        if free != port:
-            print(f"Port {port} is taken; this time it is {free}.")
-        world = World(folder, port=free, issuer_port=next_free(ISSUER_PORT))
+        world = World(folder, port=port, issuer_port=ISSUER_PORT)
         try:
             with world:
+                if world.bastion.port != port:
+                    print(f"Port {port} is taken; this time it is {world.bastion.port}.")
                 print(guide(world), flush=True)
                 status = world.bastion.wait()
         except KeyboardInterrupt:
@@ -81,7 +79,7 @@ def run(folder: Path, port: int, *, reset: bool) -> int:
 
 def guide(world: World) -> str:
     """What to type next."""
-    port = world.port
+    port = world.bastion.port
     ssh = f"ssh -p {port}"
     return f"""
 A bastion runs on this machine: ssh on port {port}, the sign-in page at {world.bastion.issuer}.
@@ -120,19 +118,6 @@ Type this in another terminal. The first time ssh asks about the host key; it is
 
 Log: {_short(world.bastion.log_file)}. Ctrl-C here ends everything.
 """
-
-
-def next_free(port: int) -> int:
-    """*port* if it is free on loopback, else the next that is."""
-    for candidate in range(port, port + 20):
-        with socket.socket() as probe:
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            try:
-                probe.bind(("127.0.0.1", candidate))
-            except OSError:
-                continue
-            return candidate
-    return free_port()
 
 
 @contextmanager

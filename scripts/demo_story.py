@@ -361,7 +361,7 @@ STEPS: tuple[tuple[str, Callable[[Story], str]], ...] = (
 def tell(world: World) -> bool:
     """Tell the story in *world*, which is started and stopped here; false when it does not go as it must."""
     started = time.monotonic()
-    print(f"Telling the story of the demo in {len(STEPS)} steps, on port {world.port}.", flush=True)
+    print(f"Telling the story of the demo in {len(STEPS)} steps.", flush=True)
     story = Story(world)
     try:
         with world:

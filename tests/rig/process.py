@@ -27,6 +27,16 @@ def free_port() -> int:
         return port
 
 
+def next_free(port: int) -> int:
+    """*port* of 127.0.0.1 if it is free, else the next that is; 0 stays 0."""
+    for candidate in range(port, port + 50):
+        with socket.socket() as probe, suppress(OSError):
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            probe.bind(("127.0.0.1", candidate))
+            return candidate
+    raise RigError(f"no port from {port} to {port + 49} is free")
+
+
 def wait_until(condition: Callable[[], bool], what: str, *, timeout: float = 10.0) -> None:
     """Return as soon as *condition* holds; RigError naming *what* when it does not within *timeout* seconds."""
     deadline = time.monotonic() + timeout

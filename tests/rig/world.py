@@ -11,14 +11,16 @@ import json
 import re
 import shutil
 import tempfile
+from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import Self
+from urllib.parse import urlsplit
 
 from tests import browser
 from tests.rig.bastion import Bastion
 from tests.rig.openssh import Client, fingerprint
-from tests.rig.process import RigError, descendants, end_all, free_port, running
+from tests.rig.process import RigError, descendants, end_all, next_free, running
 from tests.rig.sshd import Sshd
 
 USER_CODE = re.compile(r"^\s+([A-Z]{4}-[A-Z]{4})\s*$", re.MULTILINE)
@@ -62,11 +64,13 @@ class World:
     """`with World(folder) as world: …`, or `start()` and `stop()`."""
 
     def __init__(self, folder: Path, *, port: int = 0, issuer_port: int = 0) -> None:
-        """Prepare in *folder*; the ports are those of SSH and of the sign-in page, 0 takes free ones."""
+        """Prepare in *folder*. The ports, of SSH and of the sign-in page, are those or the next free ones; 0 is any.
+
+        Once started they stay the same over restarts.
+        """
         self.folder = folder.absolute()
         self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        self.port = port or free_port()
-        self._issuer_port = issuer_port or free_port()
+        self._ports = {"server": port, "development_issuer": issuer_port}
         self.web_1 = Sshd(self.folder / "web-1", name="web-1", logins=("deploy", "ops"))
         self.web_2 = Sshd(self.folder / "web-2", name="web-2", logins=("deploy", "ops"))
         self.bastion = Bastion(self.folder / "bastion.toml")
@@ -84,11 +88,17 @@ class World:
 
     def start(self) -> None:
         """Start targets and bastion and return once all of them serve."""
-        for target in self.targets:
-            target.start()
         try:
+            for target in self.targets:
+                target.start()
             self._configure()
+            self._write_ports({section: next_free(port) for section, port in self._ports.items()})
             self.bastion.start()
+            self._ports = {
+                "server": self.bastion.port,
+                "development_issuer": urlsplit(self.bastion.issuer).port or 0,
+            }
+            self._write_ports(self._ports)
         except BaseException:
             self.stop()
             raise
@@ -127,7 +137,7 @@ class World:
     def host_fingerprint(self) -> str:
         """The fingerprint of the bastion's host key, as ssh shows it to somebody who comes for the first time."""
         with tempfile.TemporaryDirectory() as folder:
-            client = Client(Path(folder), port=self.port)
+            client = Client(Path(folder), port=self.bastion.port)
             client.trust_host()
             return fingerprint(client.known_hosts)
 
@@ -171,7 +181,6 @@ class World:
         config = self.bastion.config
         if not config.exists():
             config.write_text(self._settings())
-        config.write_text(self._with_ports(config.read_text()))
         self._do("init")  # makes the keys that are missing
         shutil.rmtree(config.with_name("targets.d"), ignore_errors=True)
         self._add(self.web_1, "Production web server", "env=production", "role=web")
@@ -183,21 +192,22 @@ data = {json.dumps(str(self.data))}
 
 [server]
 address = "127.0.0.1"
-port = {self.port}
+port = {self._ports["server"]}
 drain_timeout = "1s"
 
 [development_issuer]
-port = {self._issuer_port}
+port = {self._ports["development_issuer"]}
 {PEOPLE_AND_POLICY}"""
 
-    def _with_ports(self, settings: str) -> str:
-        """The settings with the ports of this time; whatever else was changed in the file stays."""
-        for section, port in (("server", self.port), ("development_issuer", self._issuer_port)):
+    def _write_ports(self, ports: Mapping[str, int]) -> None:
+        """Put *ports* into the configuration; whatever a person changed in it stays."""
+        settings = self.bastion.config.read_text()
+        for section, port in ports.items():
             pattern = rf"(?m)(^\[{section}\]\n(?:(?!\[).*\n)*?port = )\d+$"
             settings, count = re.subn(pattern, rf"\g<1>{port}", settings)
             if not count:
                 raise RigError(f"{self.bastion.config} has no port in its section [{section}]")
-        return settings
+        self.bastion.config.write_text(settings)
 
     def _add(self, target: Sshd, description: str, *labels: str) -> None:
         """Add a target as a person does: compare the fingerprint, then put on it what the command prints."""
