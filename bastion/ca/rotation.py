@@ -56,7 +56,7 @@ async def rotate(
     new = generate(folder, authority, now())
     try:
         old = await state.ca_keys.succeed(new, latest)
-    except BaseException:
+    except StateError:  # not when cancelled: then it may have been registered all the same
         private_path(folder, new).unlink()
         public_path(private_path(folder, new)).unlink()
         raise

@@ -201,9 +201,9 @@ async def test_the_status_tells_how_many_certificates_are_alive_under_each_key(
 
 async def test_a_lost_key_is_mended_by_a_rotation(state: State, keys: Path, clock: Clock) -> None:
     for authority in ("user", "target", "host"):
-        (key,) = await state.ca_keys.list(authority)  # type: ignore[arg-type]
+        (key,) = await state.ca_keys.list(authority)
         private_path(keys, key).unlink()
-        await rotate(authority, keys, state, clock, by="root")  # type: ignore[arg-type]
+        await rotate(authority, keys, state, clock, by="root")
     await Authorities.open(keys, state, Certificates(), "localhost", clock)
 
 
