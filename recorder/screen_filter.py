@@ -18,12 +18,14 @@ LONGEST_STRING = 1 << 20
 
 _LARGEST_NUMBER = 9999
 
-_DEFAULTS = "\x1b[?6l\x1b[4l\x1b[?7h\x1b[?5l\x1b[?25h\x1b[m\x1b(B\x1b)B\x0f"
-"""Everything a passed sequence may have switched, but for the screen, the scrolling region and the saved cursor."""
+_DEFAULTS = "\x1b[4l\x1b[?7h\x1b[?5l\x1b[?25h\x1b[m\x1b(B\x1b)B\x0f"
+"""Everything a passed sequence may have switched, but for what moves the cursor: screen, origin mode, region."""
 
 _RUN = re.compile(r"(?:[^\x00-\x07\x10-\x1f\x7f-\x9f]++|\x1b\[[0-9;:]{0,64}m)++")
 _WHOLE = re.compile(r"\x1b\[([ -?]{0,64})([@-~])")
-"""Text with its colours, and a control sequence in one piece: shortcuts through the table, for speed only."""
+_INSIDE = re.compile(r"[^\x07\x0a\x18\x1a\x1b\x9c]+")
+"""Text with its colours, a control sequence in one piece, what is inside a string: shortcuts, for speed only."""
+_STRINGS = (State.LINE_STRING, State.DATA_STRING)
 
 _ESCAPES = frozenset(
     ["7", "8", "D", "E", "M", "#3", "#4", "#5", "#6", "#8"]
@@ -45,9 +47,10 @@ class ScreenFilter:
         self.has_saved_cursor = False
         """Whether the recorded program holds the terminal's one saved cursor position."""
         self._is_alternate = False
+        self._has_origin_mode = False
         self._state = State.GROUND
         self._sequence = ""
-        self._string_length = 0
+        self._string_room = LONGEST_STRING
 
     def feed(self, text: str) -> str:
         """What of *text* may be shown; what is incomplete waits for more."""
@@ -60,6 +63,9 @@ class ScreenFilter:
             elif self._state is State.GROUND and (whole := _WHOLE.match(text, at)):
                 out.append(self._control(whole[1], whole[2]))
                 at = whole.end()
+            elif self._state in _STRINGS and (inside := _INSIDE.match(text, at, at + self._string_room)):
+                self._string_room -= inside.end() - at
+                at = inside.end()
             else:
                 out.append(self._step(text[at]))
                 at += 1
@@ -71,7 +77,7 @@ class ScreenFilter:
             case Action.SHOW:
                 return char
             case Action.BEGIN:
-                self._sequence, self._string_length = "", 0
+                self._sequence, self._string_room = "", LONGEST_STRING
             case Action.COLLECT:
                 self._sequence += char
                 if len(self._sequence) > LONGEST_SEQUENCE:
@@ -86,9 +92,9 @@ class ScreenFilter:
         return ""
 
     def _bound_string(self) -> None:
-        if self._state in (State.LINE_STRING, State.DATA_STRING):
-            self._string_length += 1
-            if self._string_length > LONGEST_STRING:
+        if self._state in _STRINGS:
+            self._string_room -= 1
+            if self._string_room < 0:
                 self._state = State.GROUND
 
     def region(self) -> str:
@@ -97,16 +103,20 @@ class ScreenFilter:
 
     def restore(self) -> str:
         """Bring the terminal back, in place, from whatever was shown to what a shell expects."""
-        return f"{self._leave_alternate()}{_DEFAULTS}\x1b7\x1b[r\x1b8"
+        return f"{self._leave_alternate()}{self._reset_modes()}\x1b7\x1b[r\x1b8"
 
     def _leave_alternate(self) -> str:
         was, self._is_alternate = self._is_alternate, False
         return "\x1b[?1049l" if was else ""  # which moves the cursor, even where there is nothing to leave
 
+    def _reset_modes(self) -> str:
+        was, self._has_origin_mode = self._has_origin_mode, False
+        return f"\x1b[?6l{_DEFAULTS}" if was else _DEFAULTS  # the same
+
     def _escape(self, sequence: str) -> str:
         if sequence == "c":
             self.has_saved_cursor = False
-            return f"{self._leave_alternate()}{_DEFAULTS}{self.region()}\x1b[H\x1b[2J"
+            return f"{self._leave_alternate()}{self._reset_modes()}{self.region()}\x1b[H\x1b[2J"
         if sequence in ("7", "8"):
             self.has_saved_cursor = sequence == "7"
         return f"\x1b{sequence}" if sequence in _ESCAPES else ""
@@ -132,13 +142,15 @@ class ScreenFilter:
 
     def _reset_softly(self) -> str:
         self.has_saved_cursor = False
-        return f"{_DEFAULTS}\x1b7{self.region()}\x1b8"
+        return f"{self._reset_modes()}\x1b7{self.region()}\x1b8"
 
     def _modes(self, prefix: str, numbers: str, final: str) -> str:
         passed = [number for number in numbers.split(";") if number in _MODES[prefix]]
         if not _ALTERNATE.isdisjoint(passed):
             self._is_alternate = final == "h"
             self.has_saved_cursor = False  # each screen has its own
+        if prefix and "6" in passed:
+            self._has_origin_mode = final == "h"
         return "".join(f"\x1b[{prefix}{mode}{final}" for mode in passed)
 
     def _drawing(self, numbers: str, final: str) -> str:

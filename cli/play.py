@@ -1,0 +1,108 @@
+"""`bastion play`: replay a recorded session on this terminal.
+
+A replay by id is an audit event that names who looked, and is refused when it cannot be written. A file that is given
+by its path is played as it is, wherever it came from: no bastion is involved.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import pwd
+import sys
+from pathlib import Path
+
+import click
+
+from bastion.config.values import parse_duration
+from bastion.state.store import State
+from cli.sessions import open_index
+from cli.settings import Settings, pass_settings
+from cli.terminal import local_terminal
+from recorder.playback import shown_text
+from recorder.player import Player
+
+_TERMINATED = 128 + 15
+
+
+def _seconds(_context: click.Context, _parameter: click.Parameter, text: str | None) -> float | None:
+    """Seconds from `90`, `1.5` or `1m30s`."""
+    if text is None:
+        return None
+    try:
+        return float(text) if text.replace(".", "", 1).isdigit() else parse_duration(text).total_seconds()
+    except ValueError:
+        raise click.BadParameter(f"{text!r} is no time: write 90, 1m30s or 1h5m") from None
+
+
+@click.command()
+@click.argument("recording", metavar="ID|FILE")
+@click.option("--speed", type=click.FloatRange(0.1, 1000), default=1.0, help="So many times as fast.")
+@click.option("--idle-limit", callback=_seconds, metavar="TIME", help="Shorten pauses to this (2s).")
+@click.option("--at", "start", callback=_seconds, metavar="TIME", default="0", help="Begin here (1m30s).")
+@click.option(
+    "--no-wait", is_flag=True, help="Print all output at once; as is done when stdout is no terminal."
+)
+@pass_settings
+def play(
+    settings: Settings, recording: str, speed: float, idle_limit: float | None, start: float, no_wait: bool
+) -> int:
+    """Replay the session ID (its first or last characters are enough) or a recording FILE.
+
+    Keys: space pauses, . steps, + and - change the speed, arrows and digits seek, q quits, ? shows all.
+    Escape sequences that would act on this terminal, other than drawing, are left out.
+    """
+    path = Path(recording)
+    if "/" not in recording and not path.suffix:
+        path = asyncio.run(_admit(settings, recording))
+    if no_wait or not (sys.stdin.isatty() and sys.stdout.isatty()):
+        _print(path)
+        return 0
+    try:
+        asyncio.run(_play(path, speed, idle_limit, start))
+    except asyncio.CancelledError:
+        return _TERMINATED
+    return 0
+
+
+async def _admit(settings: Settings, text: str) -> Path:
+    """Find the session and write down who replays it."""
+    config = settings.config
+    index = await open_index(config.recordings_folder)
+    try:
+        row = await index.find(text)
+    finally:
+        await index.close()
+    state = await State.open(config.state_file, create=False)
+    try:
+        await state.audit.record(
+            "recording.played",
+            user=_operator(),
+            session=row.id,
+            of=row.user,
+            target=row.target,
+            by="command line",
+        )
+    finally:
+        await state.close()
+    return row.path
+
+
+def _operator() -> str:
+    """Who runs this, by the kernel's word and not the environment's."""
+    try:
+        return pwd.getpwuid(os.getuid()).pw_name
+    except KeyError:
+        return f"uid {os.getuid()}"
+
+
+def _print(path: Path) -> None:
+    stream = sys.stdout.buffer
+    for text in shown_text(path):
+        stream.write(text.encode("utf-8", "replace"))
+    stream.flush()
+
+
+async def _play(path: Path, speed: float, idle_limit: float | None, start: float) -> None:
+    with local_terminal(os.environ.get("TERM", "")) as terminal:
+        await Player(path, terminal, speed=speed, idle_limit=idle_limit, start=start).run()
