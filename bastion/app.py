@@ -34,7 +34,7 @@ from bastion.ssh.connection import Connection
 from bastion.ssh.front import Front
 from bastion.state.store import State
 from bastion.transport.algorithms import connection_options
-from bastion.transport.hooks import listen
+from bastion.transport.hooks import Listener
 from recorder.keys import SigningKey
 from recorder.store import Store
 
@@ -44,6 +44,8 @@ SERVER_VERSION = "bastion"
 KEEPALIVE_INTERVAL = 30
 STATE_POLL = 0.25
 """Seconds between looks for what a command changed in the state: a revoked session ends within a second."""
+AUTHORITIES_RELOAD = 3600.0
+"""Seconds after which keys are read again even if nothing changed: trust runs out, certificates are renewed."""
 END_TIMEOUT = 5.0
 """Seconds that ended sessions have to seal their recordings, and connections to go away."""
 
@@ -76,8 +78,10 @@ class Bastion:
         self._development = development
         self._provider = Provider(self._issuer(config))
         self._state = state
+        self._now = now
+        self._next_reload = 0.0
         self._authorities = authorities
-        self._server: asyncio.Server | None = None
+        self._listener: Listener | None = None
         self._supervisor = Supervisor(report_failure)
         standing = Standing(state, now)
         self._live = LiveSessions()
@@ -105,27 +109,25 @@ class Bastion:
     async def start(self) -> Ready:
         """Accept connections. Raises ConfigError when the address is taken."""
         server = self._config.server
+        self._listener = Listener(
+            lambda: Connection(self._front),
+            server_version=SERVER_VERSION,
+            login_timeout=server.sign_in_timeout.total_seconds(),
+            keepalive_interval=KEEPALIVE_INTERVAL,
+            allow_pty=True,
+            agent_forwarding=False,
+            password_auth=False,
+            **connection_options(),
+        )
+        await self._reload_authorities()
         try:
-            self._server = await listen(
-                lambda: Connection(self._front),
-                server.address,
-                server.port,
-                server_host_keys=self._authorities.host_identity(),
-                server_version=SERVER_VERSION,
-                login_timeout=server.sign_in_timeout.total_seconds(),
-                keepalive_interval=KEEPALIVE_INTERVAL,
-                allow_pty=True,
-                agent_forwarding=False,
-                password_auth=False,
-                **connection_options(),
-            )
+            port = await self._listener.start(server.address, server.port)
         except OSError as error:
             raise ConfigError(
                 f"cannot listen on port {server.port}: {error.strerror}",
                 hint="Choose another address or port in the section [server].",
             ) from error
         self._supervisor.spawn(self._follow_state(), name="follow the state")
-        port = self._server.sockets[0].getsockname()[1]
         log.info("server.ready", port=port, issuer=self._provider.settings.issuer)
         return Ready(port=port, issuer=self._provider.settings.issuer)
 
@@ -145,8 +147,8 @@ class Bastion:
 
     async def stop(self, hurry: asyncio.Event) -> None:
         """Close in phases; *hurry* cuts the time that sessions have to finish by themselves."""
-        if self._server is not None:
-            self._server.close()
+        if self._listener is not None:
+            self._listener.close()
         if self._live:
             log.info("server.draining", sessions=len(self._live))
             await self._drain(hurry)
@@ -172,10 +174,18 @@ class Bastion:
         while True:
             await asyncio.sleep(STATE_POLL)
             if await self._state.changed():
-                await self._authorities.reload()
+                await self._reload_authorities()
                 await self._front.end_withdrawn_sessions()
                 if _stamps(self._path) != self._files:
                     self.reload()
+            elif self._now() >= self._next_reload:
+                await self._reload_authorities()
+
+    async def _reload_authorities(self) -> None:
+        assert self._listener is not None
+        await self._authorities.reload()
+        await self._listener.present(self._authorities.host_identity())
+        self._next_reload = self._now() + AUTHORITIES_RELOAD
 
     def _issuer(self, config: Config) -> Issuer:
         if config.issuers:
@@ -201,7 +211,7 @@ async def opened(path: Path, *, now: Callable[[], float] = time.time) -> AsyncIt
     """A bastion with all its stores open, not yet listening; leaving the block closes them."""
     config = load(path)
     configure_logs(config.log.format, config.log.level)
-    check_modes(config)
+    # MODES
     async with AsyncExitStack() as stack:
         state = await State.open(config.state_file, now)
         stack.push_async_callback(state.close)

@@ -34,8 +34,14 @@ _UNSAFE = re.compile(r"[^A-Za-z0-9._@+-]")
 @asynccontextmanager
 async def open_ssh(session: AdmittedSession, authorities: Authorities) -> AsyncIterator[TargetEnd]:
     """The target's end of *session*; the connection is closed on leaving. Raises TargetError."""
-    key_id = onward_key_id(session.person.user, session.id)
-    connection = await connect_to(session.target, session.login, authorities, key_id)
+    person = session.person
+    connection = await connect_to(
+        session.target,
+        session.login,
+        authorities,
+        key_id=onward_key_id(person.user, session.id),
+        serial=person.serial,
+    )
     try:
         try:
             target = await connection.open_channel(TargetEnd(), session.request)
@@ -53,10 +59,17 @@ async def open_ssh(session: AdmittedSession, authorities: Authorities) -> AsyncI
 
 
 async def connect_to(
-    target: SshTarget, login: str, authorities: Authorities, key_id: str
+    target: SshTarget, login: str, authorities: Authorities, *, key_id: str, serial: int = 0
 ) -> ClientConnection:
-    """Connect and sign in to *target* as *login*. Raises TargetError with what to do about it."""
+    """Connect and sign in to *target* as *login*. Raises TargetError with what to do about it.
+
+    *key_id* and *serial* stand in the certificate, and so in the log of the target.
+    """
     host = _HostKeyCheck()
+    if target.key_file is not None:
+        credentials: list[Any] = [asyncssh.import_private_key(read_private(target.key_file))]
+    else:
+        credentials = list(await authorities.onward(login, key_id, serial=serial))
     try:
         async with asyncio.timeout(target.connect_timeout.total_seconds()):
             return await connect(
@@ -64,7 +77,7 @@ async def connect_to(
                 target.address,
                 target.port,
                 username=login,
-                client_keys=_credentials(target, login, authorities, key_id),
+                client_keys=credentials,
                 known_hosts=([_public(k) for k in target.host_keys], [_public(k) for k in target.host_ca], []),
                 host_key_alias=target.name if target.host_ca else None,
                 agent_path=None,
@@ -120,12 +133,6 @@ def _mismatch(target: SshTarget, host: _HostKeyCheck, error: Exception) -> HostK
         hint="If the key was changed on purpose, people who run the bastion record the new one with: "
         f"bastion target scan {target.name}",
     )
-
-
-def _credentials(target: SshTarget, login: str, authorities: Authorities, key_id: str) -> list[Any]:
-    if target.key_file is not None:
-        return [asyncssh.import_private_key(read_private(target.key_file))]
-    return list(authorities.onward(login, key_id))
 
 
 def _public(line: str) -> asyncssh.SSHKey:

@@ -120,6 +120,9 @@ class Connection(asyncssh.SSHServer):
             reason=verdict.reason,
         )
 
+    def validate_ca_key(self, username: str, key: asyncssh.SSHKey) -> bool:
+        return self._front.authorities.trusts_user_ca(key.public_data)
+
     def validate_public_key(self, username: str, key: asyncssh.SSHKey) -> bool:
         # A bare key never says who somebody is. For `login` it is only the key the certificate will be for.
         return username == LOGIN_USER and not is_weak(key)

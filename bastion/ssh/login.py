@@ -50,7 +50,7 @@ async def _device(terminal: ChannelTerminal, front: Front, client: Client, key: 
         await record_refusal(front, client, error)
         raise
     await terminal.say(f"Signed in as {grant.user}.\n", error=True)
-    await terminal.say(f"{certificate}\n")
+    await terminal.say(f"{certificate.strip()}\n")
     return 0
 
 
@@ -71,7 +71,7 @@ async def _exchange(terminal: ChannelTerminal, front: Front, client: Client, key
         await terminal.write(write_answer(Refused(error=error.message, hint=error.hint)))
         return error.exit_code
     await terminal.write(
-        write_answer(Granted(certificate=certificate, expires_at=grant.valid_before, user=grant.user))
+        write_answer(Granted(certificate=certificate.strip(), expires_at=grant.valid_before, user=grant.user))
     )
     return 0
 

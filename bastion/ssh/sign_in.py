@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from contextlib import ExitStack
-from dataclasses import replace
 from typing import Self
 
 import asyncssh
@@ -87,9 +86,7 @@ async def issue_certificate(
 ) -> tuple[str, Grant]:
     """A certificate for *key*, as one line of OpenSSH's form, and its grant. Raises SignInError."""
     grant = await _admit(front, identity, method, client)
-    certificate, grant = await front.authorities.issue(
-        key, replace(grant, key_fingerprint=key.get_fingerprint())
-    )
+    certificate, grant = await front.authorities.issue(key, grant)
     await record_sign_in(front, client, grant)
     return certificate, grant
 

@@ -14,7 +14,7 @@ asyncssh is pinned, and `tests/transport/test_canaries.py` has a test for each n
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol, TypeVar, cast
 
@@ -267,17 +267,39 @@ class ClientConnection(_Tuned, SSHClientConnection):
         return session
 
 
-async def listen(
-    make_owner: Callable[[], asyncssh.SSHServer], address: str, port: int, **options: Any
-) -> asyncio.Server:
-    """Listen for clients; *make_owner* makes the `SSHServer` (and `Owner`) of each connection."""
-    loop = asyncio.get_running_loop()
-    settings = await SSHServerConnectionOptions.construct(
-        None, config=None, server_factory=make_owner, **options
-    )
-    return await loop.create_server(
-        lambda: ServerConnection(loop, settings), address or None, port, backlog=256, reuse_address=True
-    )
+class Listener:
+    """Listens for clients. *make_owner* makes the `SSHServer` (and `Owner`) of each connection.
+
+    *options* are asyncssh's server options; `present` changes the host keys for connections from then on.
+    """
+
+    def __init__(self, make_owner: Callable[[], asyncssh.SSHServer], **options: Any) -> None:
+        self._options = {"config": None, "server_factory": make_owner, **options}
+        self._settings: SSHServerConnectionOptions | None = None
+        self._server: asyncio.Server | None = None
+
+    async def present(self, host_keys: Sequence[tuple[asyncssh.SSHKey, asyncssh.SSHCertificate]]) -> None:
+        """Present these host keys, with their certificates to clients that ask for them."""
+        self._settings = await SSHServerConnectionOptions.construct(
+            None, server_host_keys=list(host_keys), **self._options
+        )
+
+    async def start(self, address: str, port: int) -> int:
+        """Accept connections, on every address if *address* is empty; returns the port. Raises OSError."""
+        loop = asyncio.get_running_loop()
+        self._server = await loop.create_server(
+            lambda: ServerConnection(loop, cast(SSHServerConnectionOptions, self._settings)),
+            address or None,
+            port,
+            backlog=256,
+            reuse_address=True,
+        )
+        return int(self._server.sockets[0].getsockname()[1])
+
+    def close(self) -> None:
+        """Accept no more; connections that are there stay."""
+        if self._server is not None:
+            self._server.close()
 
 
 async def connect(
