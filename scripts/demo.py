@@ -14,6 +14,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
 
+from demo_steps import STEPS
 from demo_story import tell
 
 from tests.rig.process import RigError
@@ -48,7 +49,7 @@ def main() -> int:
 def check(port: int) -> int:
     """Tell the whole story in a folder that is gone afterwards, unless it went wrong."""
     folder = Path(tempfile.mkdtemp(prefix="bastion-demo-"))
-    is_good = tell(World(folder, port=port, issuer_port=ISSUER_PORT))
+    is_good = tell(World(folder, port=port, issuer_port=ISSUER_PORT), STEPS)
     if is_good:
         shutil.rmtree(folder)
     else:
