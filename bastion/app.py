@@ -18,12 +18,13 @@ from pathlib import Path
 import structlog
 
 from bastion.ca.authorities import Authorities
-from bastion.config.load import TARGETS_FOLDER, load
+from bastion.config.load import TARGETS_FOLDER, examine, load
 from bastion.config.model import Config, Issuer
 from bastion.errors import BastionError, ConfigError
 from bastion.identity.development import DevelopmentIssuer
 from bastion.identity.oidc import Provider
 from bastion.identity.pending import PendingLogins
+from bastion.ops.modes import check_modes
 from bastion.runtime.logs import configure_logs
 from bastion.runtime.supervise import Supervisor
 from bastion.sessions.admission import Admission
@@ -211,7 +212,9 @@ async def opened(path: Path, *, now: Callable[[], float] = time.time) -> AsyncIt
     """A bastion with all its stores open, not yet listening; leaving the block closes them."""
     config = load(path)
     configure_logs(config.log.format, config.log.level)
-    # MODES
+    for warning in examine(path).warnings:
+        log.warning("config.warning", problem=str(warning))
+    check_modes(config)
     async with AsyncExitStack() as stack:
         state = await State.open(config.state_file, now)
         stack.push_async_callback(state.close)

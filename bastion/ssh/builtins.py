@@ -11,28 +11,12 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from bastion.errors import BastionError
 from bastion.identity.person import Person
 from bastion.sessions.session import Client
+from bastion.ssh import replay
+from bastion.ssh.call import Call, UsageError
 from bastion.ssh.front import Front
 from bastion.ssh.terminal import ChannelTerminal
-
-
-class UsageError(BastionError):
-    """The words after a command of ours make no sense."""
-
-    exit_code = 64
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Call:
-    """One call of a built-in command."""
-
-    arguments: tuple[str, ...]
-    terminal: ChannelTerminal
-    front: Front
-    person: Person
-    client: Client
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -126,6 +110,10 @@ async def _logout(call: Call) -> int:
 BUILTINS: dict[str, Builtin] = {
     "menu": Builtin(usage="menu", summary="choose a target from a list (needs ssh -t)", run=_help),
     "targets": Builtin(usage="targets [--json]", summary="list the targets you can reach", run=_targets),
+    "sessions": Builtin(
+        usage="sessions [--json]", summary="list recorded sessions you may see", run=replay.sessions
+    ),
+    "play": Builtin(usage="play ID", summary="replay one (needs ssh -t for keys)", run=replay.play),
     "whoami": Builtin(usage="whoami [--json]", summary="who you are here, and until when", run=_whoami),
     "logout": Builtin(usage="logout", summary="end this sign-in everywhere", run=_logout),
     "help": Builtin(usage="help", summary="this list", run=_help),

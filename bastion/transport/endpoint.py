@@ -200,8 +200,8 @@ class ClientEnd(Endpoint, asyncssh.SSHServerSession[bytes]):
                 channel.write(data)
             case ErrorOutput(data):
                 channel.write_stderr(data)
-            case OutputEnded():
-                channel.write_eof()
+            case OutputEnded() if self.request.pty is None:
+                channel.write_eof()  # a terminal has no half-close, and the picker may come back on it
             case _:
                 pass  # how it ended is told by `finish`, after the recording is sealed
 

@@ -1,0 +1,85 @@
+"""`sessions`, `play` and `verify` over SSH: for everybody their own sessions, for auditors those the policy gives them.
+
+Each replay is an audit event that names who looked, written before anything is shown.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+
+from bastion.sessions.admission import subject_of
+from bastion.ssh.call import Call, UsageError
+from bastion.ssh.session_table import json_lines, table
+from policy.decide import may_audit
+from recorder.catalog import SessionRow
+from recorder.errors import NoSuchSession
+from recorder.index import Filter
+from recorder.playback import shown_text
+from recorder.player import Player
+
+USUAL_LIMIT = 50
+
+
+async def sessions(call: Call) -> int:
+    """List the sessions the person may see, the newest first."""
+    as_json = "--json" in call.arguments
+    if any(argument != "--json" for argument in call.arguments):
+        raise UsageError("usage: sessions [--json]")
+    mine = [row for row in await call.front.store.index.list(Filter()) if _may_see(call, row)]
+    if as_json:
+        await call.terminal.say(json_lines(mine))
+        return 0
+    shown = mine[:USUAL_LIMIT]
+    width = call.terminal.columns if call.terminal.is_tty else 1000
+    text = table(shown, width=width, now=call.front.now(), colour=call.terminal.is_tty) if shown else ""
+    await call.terminal.say(text or "There is no session you may see.\n")
+    if len(mine) > len(shown):
+        await call.terminal.say(f"The newest {len(shown)} of {len(mine)}; --json lists all.\n", error=True)
+    return 0
+
+
+async def play(call: Call) -> int:
+    """Replay one session, at its own pace on a terminal, all at once without one."""
+    if len(call.arguments) != 1:
+        raise UsageError("usage: play ID", hint="sessions lists the ids; their last characters are enough.")
+    row = await _find(call, call.arguments[0])
+    await call.front.state.audit.record(
+        "recording.played",
+        user=call.person.user,
+        session=row.id,
+        client=str(call.client),
+        of=row.user,
+        target=row.target,
+        by="ssh",
+    )
+    if call.terminal.is_tty:
+        await Player(row.path, call.terminal).run()
+    else:
+        await _print(call, row.path)
+    return 0
+
+
+async def _print(call: Call, path: Path) -> None:
+    texts = shown_text(path, restores=False)
+    while (text := await asyncio.to_thread(next, texts, None)) is not None:
+        await call.terminal.say(text)
+
+
+async def _find(call: Call, text: str) -> SessionRow:
+    """The session *text* names, if the person may see it; one they may not see is not there for them."""
+    row = await call.front.store.index.find(text)
+    if _may_see(call, row):
+        return row
+    await call.front.state.audit.record(
+        "recording.refused",
+        user=call.person.user,
+        session=row.id,
+        client=str(call.client),
+    )
+    raise NoSuchSession(f"There is no session {text!r} that you may see.")
+
+
+def _may_see(call: Call, row: SessionRow) -> bool:
+    auditors = call.front.config().policy.auditors
+    return may_audit(auditors, subject_of(call.person), owner=row.user, target=row.target).allowed
