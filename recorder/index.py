@@ -228,6 +228,7 @@ async def _open_usable(uri: str) -> aiosqlite.Connection | None:
     try:
         version = list(await database.execute_fetchall("PRAGMA user_version"))
         check = list(await database.execute_fetchall("PRAGMA quick_check"))
+        await database.execute_fetchall(f"{_SELECT} LIMIT 1")
         if version[0][0] == SCHEMA and check[0][0] == "ok":
             return database
     except sqlite3.DatabaseError:

@@ -136,6 +136,8 @@ class Store:
             ending, is_sealed = known.get(session_id, (LIVE, False))
             if session_id in self._live or is_sealed:
                 continue
+            if session_id in self._unsealed:
+                ending = FAILED
             row = await self._recover(path, INTERRUPTED if ending == LIVE else ending)
             if row is not None:
                 recovered.append(row)
