@@ -8,17 +8,17 @@ from __future__ import annotations
 
 import asyncio
 import os
-import pwd
 import sys
 from pathlib import Path
 
 import click
 
 from bastion.config.values import parse_duration
-from bastion.state.store import State
 from cli.sessions import open_index
 from cli.settings import Settings, pass_settings
+from cli.state import operator, with_state
 from cli.terminal import local_terminal
+from recorder.catalog import SessionRow
 from recorder.playback import shown_text
 from recorder.player import Player
 
@@ -54,7 +54,7 @@ def play(
     """
     path = Path(recording)
     if "/" not in recording and not path.suffix:
-        path = asyncio.run(_admit(settings, recording))
+        path = _admit(settings, recording)
     if no_wait or not (sys.stdin.isatty() and sys.stdout.isatty()):
         _print(path)
         return 0
@@ -65,40 +65,35 @@ def play(
     return 0
 
 
-async def _admit(settings: Settings, text: str) -> Path:
+def _admit(settings: Settings, text: str) -> Path:
     """Find the session and write down who replays it."""
-    config = settings.config
-    index = await open_index(config.recordings_folder)
-    try:
-        row = await index.find(text)
-    finally:
-        await index.close()
-    state = await State.open(config.state_file, create=False)
-    try:
-        await state.audit.record(
+    row = asyncio.run(_find(settings, text))
+    with_state(
+        settings,
+        lambda state: state.audit.record(
             "recording.played",
-            user=_operator(),
+            user=operator(),
             session=row.id,
             of=row.user,
             target=row.target,
             by="command line",
-        )
-    finally:
-        await state.close()
+            uid=os.getuid(),
+        ),
+    )
     return row.path
 
 
-def _operator() -> str:
-    """Who runs this, by the kernel's word and not the environment's."""
+async def _find(settings: Settings, text: str) -> SessionRow:
+    index = await open_index(settings.config.recordings_folder)
     try:
-        return pwd.getpwuid(os.getuid()).pw_name
-    except KeyError:
-        return f"uid {os.getuid()}"
+        return await index.find(text)
+    finally:
+        await index.close()
 
 
 def _print(path: Path) -> None:
     stream = sys.stdout.buffer
-    for text in shown_text(path):
+    for text in shown_text(path, restores=sys.stdout.isatty()):
         stream.write(text.encode("utf-8", "replace"))
     stream.flush()
 

@@ -8,7 +8,7 @@ import shutil
 import sys
 import time
 from dataclasses import replace
-from datetime import datetime
+from datetime import UTC, datetime
 from pathlib import Path
 
 import click
@@ -25,7 +25,7 @@ _USUAL_LIMIT = 50
 
 
 def _since(_context: click.Context, _parameter: click.Parameter, text: str | None) -> float | None:
-    """A time in the past as Unix seconds: from an age such as `2h` or `7d`, or a local date or time in ISO 8601."""
+    """Unix seconds from an age such as `2h` or `7d`, or from a date or time in ISO 8601, in UTC unless it says."""
     if text is None:
         return None
     try:
@@ -33,11 +33,11 @@ def _since(_context: click.Context, _parameter: click.Parameter, text: str | Non
     except ValueError:
         pass
     try:
-        return datetime.fromisoformat(text).timestamp()
+        moment = datetime.fromisoformat(text)
     except ValueError:
-        raise click.BadParameter(
-            f"{text!r} is neither an age (2h, 7d) nor a date (2026-11-24, 2026-11-24T09:30)"
-        ) from None
+        message = f"{text!r} is neither an age (2h, 7d) nor a date or time (2026-11-24, 2026-11-24T09:30)"
+        raise click.BadParameter(message) from None
+    return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
 
 
 @click.command()
@@ -86,9 +86,8 @@ def _print(rows: list[SessionRow]) -> None:
         return
     # A pipe gets every column, uncut.
     width = shutil.get_terminal_size().columns if sys.stdout.isatty() else 1000
-    zone = datetime.now().astimezone().tzinfo
     click.echo(
-        table(rows, width=width, now=time.time(), colour=is_coloured(sys.stdout), zone=zone),
+        table(rows, width=width, now=time.time(), colour=is_coloured(sys.stdout)),
         nl=False,
         color=True,
     )

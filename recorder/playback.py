@@ -132,10 +132,12 @@ def survey(path: Path) -> Survey:
         return Survey(id=reader.id, header=reader.header, length=length, columns=columns, rows=rows)
 
 
-def shown_text(path: Path) -> Iterator[str]:
-    """All output of the recording at *path*, safe to show, without any waiting."""
+def shown_text(path: Path, *, restores: bool) -> Iterator[str]:
+    """All output of the recording at *path*, safe to show, without any waiting; at last what *restores* a terminal."""
     with open_recording(path) as reader:
         screen = ScreenFilter()
         for entry in reader:
             if isinstance(entry.event, Output | ErrorOutput) and (text := screen.feed(entry.text)):
                 yield text
+        if restores:
+            yield screen.restore()

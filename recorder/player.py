@@ -105,10 +105,18 @@ class _Replay:
 
     async def _warn_if_too_small(self) -> None:
         room = size_of(self._terminal)
-        is_screen = self._look is not None and self._found.header.terminal is not None
-        if is_screen and (warning := too_small((self._found.columns, self._found.rows), room)):
-            await self._write(self._stage.begin(room) + self._stage.notice(f"{warning}; enlarge it"))
-            await self._wait(_NOTICE_SECONDS)
+        size = (self._found.columns, self._found.rows)
+        if self._look is None or self._found.header.terminal is None or not too_small(size, room):
+            return
+        notice = self._stage.notice(
+            [
+                f"Recorded with up to {size[0]}x{size[1]},",
+                f"shown here in {room[0]}x{room[1]}: it will not fit.",
+                "Enlarge the terminal if you can.",
+            ]
+        )
+        await self._write(self._stage.begin(room) + notice)
+        await self._wait(_NOTICE_SECONDS)
 
     async def _play(self) -> None:
         while not self._is_over:
@@ -130,7 +138,7 @@ class _Replay:
         """Show the screen as it was at *goal*, unless another goal comes up on the way."""
         if self._is_spoilt or goal < self._shown:
             self._tape.rewind()
-            self._shown, self._is_spoilt = 0.0, False
+            self._shown, self._is_spoilt, self._last_tick = 0.0, False, float("-inf")
             await self._write(self._stage.begin(size_of(self._terminal)))
         while (head := self._tape.head) and head.time <= goal:
             await self._show(goal)

@@ -5,13 +5,15 @@ Pure: it gives text and writes nothing. The recorded screen is kept in the top l
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from recorder.events import ErrorOutput, Noted, Output, Resized
 from recorder.header import Header
 from recorder.player_status import KEYS
 from recorder.reader import Entry
 from recorder.screen_filter import ScreenFilter
 from recorder.terminal.abilities import Abilities
-from recorder.terminal.text import fit
+from recorder.terminal.text import cut, fit
 
 _ASIDE = "\x1b7\x1b[?6l\x1b[m\x1b(B\x0f"
 """Remember cursor, colours and character sets, which ESC 8 brings back, and address the whole screen."""
@@ -98,9 +100,9 @@ class Stage:
             + "\x1b[m\x1b8"
         )
 
-    def notice(self, text: str) -> str:
-        """Write *text* at the top of a cleared screen."""
-        return f"\x1b[H\x1b[2J{fit(text, self._room[0] - 1).rstrip()}"
+    def notice(self, lines: Sequence[str]) -> str:
+        """Write *lines* at the top of a cleared screen."""
+        return "\x1b[H\x1b[2J" + "\r\n".join(cut(line, self._room[0] - 1) for line in lines[: self._room[1]])
 
     def end(self) -> str:
         """Leave the terminal as a shell expects it, on a line of its own below the recording's last."""

@@ -60,7 +60,7 @@ def too_small(size: tuple[int, int], room: tuple[int, int]) -> str:
     """What to say where a recording of *size* does not fit in *room*, else nothing."""
     if size[0] <= room[0] and size[1] <= room[1]:
         return ""
-    return f"recorded {size[0]}x{size[1]}, too large for this {room[0]}x{room[1]}"
+    return f"recorded {size[0]}x{size[1]}, too large for {room[0]}x{room[1]}"
 
 
 def who(header: Header, id_: str) -> str:

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
+from typing import Any, TypeVar
+
+T = TypeVar("T")
 
 
 class ScriptedTerminal:
@@ -68,3 +71,8 @@ class GoneTerminal(ScriptedTerminal):
 
     async def write(self, data: bytes) -> None:
         raise BrokenPipeError("gone")
+
+
+def start(coroutine: Coroutine[Any, Any, T]) -> asyncio.Task[T]:
+    """Run *coroutine* beside the test, which awaits or cancels it."""
+    return asyncio.get_running_loop().create_task(coroutine)

@@ -8,7 +8,7 @@ import pytest
 
 from bastion.ssh.picker import Entry, pick
 from bastion.ssh.picker_view import ENTER_SCREEN, LEAVE_SCREEN
-from tests.recorder.scripted_terminal import GoneTerminal, ScriptedTerminal
+from tests.recorder.scripted_terminal import GoneTerminal, ScriptedTerminal, start
 
 WEB_1 = Entry(name="web-1", description="Front", logins=("deploy", "root"), labels={"env": "prod"})
 WEB_2 = Entry(name="web-2", description="Back", logins=("deploy", "root", "ubuntu"))
@@ -60,7 +60,7 @@ async def test_an_arrow_split_over_packets_is_no_escape() -> None:
 
 async def test_escape_closes_the_keys_and_then_leaves() -> None:
     terminal = ScriptedTerminal(b"?")
-    picking = asyncio.ensure_future(pick(terminal, ENTRIES, heading="ada"))  # noqa: TID251
+    picking = start(pick(terminal, ENTRIES, heading="ada"))
     await terminal.until("Ctrl-U")
     terminal.type(b"\x1b")
     await terminal.until("web-2")
@@ -81,7 +81,7 @@ async def test_nothing_from_the_data_reaches_the_terminal_as_a_control_character
         name="web\x1b[2J", description="a\x9b5n\u202eb", logins=("ro\x07ot",), labels={"k\r": "v\n"}
     )
     terminal = ScriptedTerminal(b"\x0c")
-    picking = asyncio.ensure_future(  # noqa: TID251
+    picking = start(
         pick(terminal, [hostile], heading="a\x1bcda", notice="gone\x07 away", ssh_command="ssh\x1b]0;x\x07")
     )
     await terminal.until("? keys")
@@ -94,7 +94,7 @@ async def test_nothing_from_the_data_reaches_the_terminal_as_a_control_character
 
 async def test_a_resize_while_open_draws_all_of_it_again() -> None:
     terminal = ScriptedTerminal()
-    picking = asyncio.ensure_future(pick(terminal, ENTRIES, heading="ada"))  # noqa: TID251
+    picking = start(pick(terminal, ENTRIES, heading="ada"))
     await terminal.until("Esc leave")
     terminal.take()
     terminal.resize(20, 5)
@@ -107,7 +107,7 @@ async def test_a_resize_while_open_draws_all_of_it_again() -> None:
 
 async def test_a_key_repaints_only_the_lines_that_changed() -> None:
     terminal = ScriptedTerminal()
-    picking = asyncio.ensure_future(pick(terminal, ENTRIES, heading="ada"))  # noqa: TID251
+    picking = start(pick(terminal, ENTRIES, heading="ada"))
     await terminal.until("Esc leave")
     terminal.take()
     terminal.type(b"\x1b[B")
@@ -119,7 +119,7 @@ async def test_a_key_repaints_only_the_lines_that_changed() -> None:
 
 async def test_cancelling_restores_the_screen_and_leaves_no_task() -> None:
     terminal = ScriptedTerminal()
-    picking = asyncio.ensure_future(pick(terminal, ENTRIES, heading="ada"))  # noqa: TID251
+    picking = start(pick(terminal, ENTRIES, heading="ada"))
     await terminal.until("web-2")
     picking.cancel()
     with pytest.raises(asyncio.CancelledError):
@@ -134,7 +134,7 @@ async def test_cancelling_does_not_wait_for_a_client_that_reads_nothing(
 ) -> None:
     monkeypatch.setattr("recorder.terminal.screen.RESTORE_DEADLINE", 0.01)
     terminal = ScriptedTerminal()
-    picking = asyncio.ensure_future(pick(terminal, ENTRIES, heading="ada"))  # noqa: TID251
+    picking = start(pick(terminal, ENTRIES, heading="ada"))
     await terminal.until("web-2")
     terminal.blocks = True
     picking.cancel()
@@ -150,7 +150,7 @@ async def test_a_terminal_that_is_gone_picks_nothing(term: str) -> None:
 
 async def test_the_end_of_input_ends_a_picker_that_cannot_draw() -> None:
     terminal = ScriptedTerminal()
-    picking = asyncio.ensure_future(pick(terminal, ENTRIES, heading="ada"))  # noqa: TID251
+    picking = start(pick(terminal, ENTRIES, heading="ada"))
     await terminal.until("web-2")
     terminal.blocks = True
     terminal.type(b"x")
@@ -162,10 +162,7 @@ async def test_the_end_of_input_ends_a_picker_that_cannot_draw() -> None:
 
 async def test_many_pickers_run_side_by_side() -> None:
     terminals = [ScriptedTerminal() for _ in range(50)]
-    pickings = [
-        asyncio.ensure_future(pick(t, [Entry(name=f"t{i}"), WEB_2], heading="ada"))  # noqa: TID251
-        for i, t in enumerate(terminals)
-    ]
+    pickings = [start(pick(t, [Entry(name=f"t{i}"), WEB_2], heading="ada")) for i, t in enumerate(terminals)]
     for terminal in terminals:
         terminal.type(b"\r")
     names = [choice.entry.name for picking in pickings if (choice := await picking)]
