@@ -89,7 +89,7 @@ class Index:
     @classmethod
     async def open_read(cls, folder: Path) -> Index:
         """Open the index to read only, beside a server or without one; make one in memory where none can be used."""
-        usable = await _open_usable((folder / FILE).absolute().as_uri() + "?mode=ro")
+        usable = await _open_usable(folder / FILE, "ro")
         index = cls(folder, usable or await _create(":memory:"))
         if usable is None:
             await index.rebuild()
@@ -203,7 +203,7 @@ def _conditions(narrow: Filter) -> tuple[str, list[Any]]:
 async def _open_or_create(path: Path) -> tuple[aiosqlite.Connection, bool]:
     """The database at *path*, made anew and empty (then true) where there is none that can be used."""
     try:
-        if (database := await _open_usable(path.absolute().as_uri() + "?mode=rw")) is not None:
+        if (database := await _open_usable(path, "rw")) is not None:
             return database, False
         for leftover in (path, path.with_name(f"{FILE}-wal"), path.with_name(f"{FILE}-shm")):
             leftover.unlink(missing_ok=True)
@@ -216,13 +216,15 @@ async def _open_or_create(path: Path) -> tuple[aiosqlite.Connection, bool]:
         ) from error
 
 
-async def _open_usable(uri: str) -> aiosqlite.Connection | None:
-    """The database at *uri* if it is there, whole and of our schema.
+async def _open_usable(path: Path, mode: str) -> aiosqlite.Connection | None:
+    """The database at *path* if it is there, whole and of our schema.
 
     The check reads all of it: it is small, and a wrong row misleads.
     """
+    if not path.is_file():
+        return None
     try:
-        database = await aiosqlite.connect(uri, uri=True)
+        database = await aiosqlite.connect(f"{path.absolute().as_uri()}?mode={mode}", uri=True)
     except sqlite3.Error:
         return None
     try:

@@ -61,7 +61,7 @@ def expected(number: int, size: int) -> list[bytes]:
     """At least the first *size* bytes of each stream that the process sends on recording *number*."""
     whole = [bytearray(), bytearray(), bytearray()]
     for event in events(number):
-        whole[KINDS.index(type(event))] += event.data  # type: ignore[union-attr, arg-type]
+        whole[KINDS.index(type(event))] += event.data  # type: ignore[union-attr]
         if min(map(len, whole)) >= size:
             break
     return [bytes(stream) for stream in whole]

@@ -39,7 +39,7 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
 async def fill(recording: Recording) -> list[bytes]:
     """Append until the disk is full; what was acknowledged by then of each stream."""
     done: list[Event] = []
-    batch = [Output(b"0123456789\r\n" * 50), Input(b"\xff\xfe"), ErrorOutput(b"\xe6\x97")]
+    batch: list[Event] = [Output(b"0123456789\r\n" * 50), Input(b"\xff\xfe"), ErrorOutput(b"\xe6\x97")]
     failure: RecordingFailed | None = None
     while failure is None:
         try:

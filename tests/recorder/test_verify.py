@@ -10,13 +10,13 @@ import pytest
 
 from recorder.chain import Chain, decode_tags
 from recorder.errors import FormatError
-from recorder.events import Exited, Input, Output
+from recorder.events import Event, Exited, Input, Output
 from recorder.lines import decode_line
 from recorder.statements import Account, Checkpoint, Seal, sign
 from recorder.verify import verify_file
 from tests.recorder.casts import ID, KEY, OTHER_KEY, STARTED, cast, verify
 
-BATCHES = [[Input(b"k"), Output(f"line {n}\r\n".encode())] for n in range(100)]
+BATCHES: list[list[Event]] = [[Input(b"k"), Output(f"line {n}\r\n".encode())] for n in range(100)]
 LINES = cast([*BATCHES, [Exited(0)]], checkpoints=[40, 80])
 EVENT_LINES = [n for n, line in enumerate(LINES, 1) if n > 1 and decode_line(n, line).code in "oif"]
 TAG_LINES = [n for n, line in enumerate(LINES, 1) if n > 1 and decode_line(n, line).code == "h"]
