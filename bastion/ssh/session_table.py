@@ -10,20 +10,21 @@ import json
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, tzinfo
-from io import StringIO
 
 from recorder.catalog import LIVE, SessionRow
-from recorder.terminal.text import cut, plain
+from recorder.terminal.text import cut, fit, plain
+from recorder.terminal.text import width as cell_width
 
 _LONGEST_CELL = 60
-_GOOD = ("exited", LIVE)
-_COLOURS = {
-    LIVE: "green",
+_GAP = 2
+_STYLES = {
     "exited": "",
-    "killed": "yellow",
-    "client disconnected": "yellow",
-    "server stopped": "yellow",
+    LIVE: "\x1b[32m",
+    "killed": "\x1b[33m",
+    "client disconnected": "\x1b[33m",
+    "server stopped": "\x1b[33m",
 }
+"""How an ending is coloured; any other is red."""
 
 
 def as_record(row: SessionRow) -> dict[str, object]:
@@ -54,11 +55,12 @@ def json_lines(rows: Iterable[SessionRow]) -> str:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Column:
+    """*from_width* is that of the table from which the column is shown; it shrinks down to *least* cells."""
+
     title: str
     show: Callable[[SessionRow], str]
     from_width: int = 0
-    """Width of the table from which the column is shown."""
-    least: int = 4
+    least: int
 
 
 def table(
@@ -66,36 +68,39 @@ def table(
 ) -> str:
     """*rows* in a table at most *width* cells wide, a line each; *zone* is that of the times shown (None: UTC).
 
-    The narrower, the fewer columns: id, user, target and ending always stay.
+    The narrower, the fewer columns, and the widest ones shrink first; id, user, target and ending always stay.
     """
-    from rich.console import Console
-    from rich.table import Table
-    from rich.text import Text
-
-    output = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
     columns = [column for column in _columns(now, zone or UTC) if width >= column.from_width]
-    for column in columns:
-        output.add_column(
-            column.title,
-            no_wrap=True,
-            overflow="ellipsis",
-            min_width=column.least,
-            justify="right" if column.title == "LASTED" else "left",
-        )
-    for row in rows:
-        cells = [Text(cut(plain(column.show(row)), _LONGEST_CELL)) for column in columns]
-        cells[-1].stylize(_COLOURS.get(row.ending, "red"))
-        output.add_row(*cells)
-    text = StringIO()
-    console = Console(
-        file=text,
-        width=width + 2,  # the last column has a padding too, which nobody sees
-        color_system="standard" if colour else None,
-        force_terminal=colour,
-        highlight=False,
-    )
-    console.print(output)
-    return "".join(f"{line.rstrip()}\n" for line in text.getvalue().splitlines())
+    cells = [[plain(column.show(row)) for column in columns] for row in rows]
+    widths = _widths(columns, cells, width)
+    bold, end = ("\x1b[1m", "\x1b[m") if colour else ("", "")
+    lines = [f"{bold}{_line([column.title for column in columns], widths, width)}{end}"]
+    for row, shown in zip(rows, cells, strict=True):
+        line = _line(shown, widths, width)
+        if colour and (style := _STYLES.get(row.ending, "\x1b[31m")) and line.endswith(shown[-1]):
+            line = f"{line.removesuffix(shown[-1])}{style}{shown[-1]}\x1b[m"
+        lines.append(line)
+    return "".join(f"{line}\n" for line in lines)
+
+
+def _widths(columns: Sequence[_Column], cells: Sequence[Sequence[str]], width: int) -> list[int]:
+    widths = [
+        max(cell_width(column.title), *(min(cell_width(row[at]), _LONGEST_CELL) for row in cells))
+        if cells
+        else cell_width(column.title)
+        for at, column in enumerate(columns)
+    ]
+    while sum(widths) + _GAP * (len(widths) - 1) > width:
+        shrinkable = [at for at, column in enumerate(columns) if widths[at] > column.least]
+        if not shrinkable:
+            break
+        widths[max(shrinkable, key=lambda at: widths[at])] -= 1
+    return widths
+
+
+def _line(cells: Sequence[str], widths: Sequence[int], width: int) -> str:
+    fitted = (fit(cell, cell_cells) for cell, cell_cells in zip(cells, widths, strict=True))
+    return cut((" " * _GAP).join(fitted).rstrip(), width)
 
 
 def _columns(now: float, zone: tzinfo) -> list[_Column]:
@@ -106,14 +111,16 @@ def _columns(now: float, zone: tzinfo) -> list[_Column]:
             title=f"STARTED ({name})", show=lambda row: _moment(row.started_at, zone), from_width=76, least=16
         ),
         _Column(title="LASTED", show=lambda row: lasted(row, now), from_width=56, least=6),
-        _Column(title="USER", show=lambda row: row.user),
-        _Column(title="GROUPS", show=lambda row: ", ".join(row.groups), from_width=110),
-        _Column(
-            title="TARGET", show=lambda row: f"{row.login}@{row.target}" if row.login else row.target, least=8
-        ),
-        _Column(title="WHAT", show=lambda row: row.command or row.action, from_width=100),
-        _Column(title="ENDED", show=ended, least=8),
+        _Column(title="USER", show=lambda row: row.user, least=4),
+        _Column(title="GROUPS", show=lambda row: ", ".join(row.groups), from_width=110, least=6),
+        _Column(title="TARGET", show=_destination, least=8),
+        _Column(title="WHAT", show=lambda row: row.command or row.action, from_width=100, least=8),
+        _Column(title="ENDED", show=ended, least=10),
     ]
+
+
+def _destination(row: SessionRow) -> str:
+    return f"{row.login}@{row.target}" if row.login else row.target
 
 
 def ended(row: SessionRow) -> str:
