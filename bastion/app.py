@@ -174,19 +174,28 @@ class Bastion:
         """Act on what commands change: revocations, locks, rotated keys; and targets, which they note in the audit."""
         while True:
             await asyncio.sleep(STATE_POLL)
-            if await self._state.changed():
-                await self._reload_authorities()
-                await self._front.end_withdrawn_sessions()
-                if _stamps(self._path) != self._files:
-                    self.reload()
-            elif self._now() >= self._next_reload:
-                await self._reload_authorities()
+            try:
+                await self._look_at_state()
+            except (
+                BastionError
+            ) as error:  # a key that cannot be read must not stop us from noticing revocations
+                log.error("state.not-followed", reason=error.message, hint=error.hint)
+
+    async def _look_at_state(self) -> None:
+        is_due = self._now() >= self._next_reload
+        if await self._state.changed():
+            is_due = True
+            await self._front.end_withdrawn_sessions()
+            if _stamps(self._path) != self._files:
+                self.reload()
+        if is_due:
+            await self._reload_authorities()
 
     async def _reload_authorities(self) -> None:
         assert self._listener is not None
         await self._authorities.reload()
         await self._listener.present(self._authorities.host_identity())
-        self._next_reload = self._now() + AUTHORITIES_RELOAD
+        self._next_reload = min(self._now() + AUTHORITIES_RELOAD, self._authorities.due_at)
 
     def _issuer(self, config: Config) -> Issuer:
         if config.issuers:

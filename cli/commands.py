@@ -19,6 +19,7 @@ COMMANDS = {
     "policy": "Explain who may reach what.",
     "ca": "Show and rotate the certificate authorities.",
     "cert": "List and revoke sign-ins and their certificates.",
+    "user": "Lock and unlock people; release a name.",
     "audit": "List what happened: sign-ins, refusals, changes.",
     "sessions": "List recorded sessions.",
     "play": "Replay a recorded session.",

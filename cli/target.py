@@ -6,7 +6,6 @@ import asyncio
 import time
 from collections.abc import Sequence
 from dataclasses import asdict
-from getpass import getuser
 
 import click
 
@@ -18,6 +17,7 @@ from bastion.ops.targets import Check, HostKey, check, scan, setup_lines
 from bastion.state.store import State
 from cli.output import Column, clean, json_option, print_json, print_rows
 from cli.settings import Settings, pass_settings
+from cli.state import operator, with_state
 
 
 @click.group()
@@ -75,20 +75,17 @@ def add(
         raise ConfigError(f"{name} cannot be added: {_first(error)}") from error
     file = write_target(settings.path, new)
     click.echo(f"Wrote {file}.", err=True)
-    asyncio.run(_added(settings, new))
-
-
-async def _added(settings: Settings, new: SshTarget) -> None:
-    state = await State.open(settings.config.state_file, create=False)
-    try:
-        # The running server notices that the state changed, and reads the configuration again.
-        await state.audit.record("target.added", user=getuser(), target=new.name, address=new.address)
-        trusted = [key.public for key in await state.ca_keys.list("target") if key.status != "retired"]
-    finally:
-        await state.close()
+    trusted = with_state(settings, lambda state: _added(state, new))
     click.echo("To let the bastion in, run this on the target as root:\n", err=True)
     click.echo(setup_lines(new, trusted))
     click.echo(f"\nThen: bastion target check {new.name}", err=True)
+
+
+async def _added(state: State, new: SshTarget) -> list[str]:
+    """Note the target in the audit trail; returns the lines of the target CA."""
+    # The running server notices that the state changed, and reads the configuration again.
+    await state.audit.record("target.added", user=operator(), target=new.name, address=new.address)
+    return [key.public for key in await state.ca_keys.list("target") if key.is_trusted(time.time())]
 
 
 @target.command("list")
@@ -128,28 +125,28 @@ def list_targets(settings: Settings, as_json: bool) -> None:
 def check_targets(settings: Settings, name: str | None, login: str | None, as_json: bool) -> int:
     """Sign in to the target NAME, or to every one, as a session would."""
     chosen = settings.config.targets if name is None else (_named(settings, name),)
-    results = asyncio.run(_check(settings, chosen, login))
+    results = with_state(settings, lambda state: _check(state, settings, chosen, login))
     if as_json:
         print_json([{**asdict(result), "ok": result.is_good} for result in results])
     else:
         for result in results:
             click.echo(f"{result.target}: {'ok' if result.is_good else 'FAILED'} (as {result.login})")
+            if result.is_behind:
+                click.echo("  It does not know the present key of the target CA: bastion ca show target")
             for line in (result.problem, result.hint):
                 if line:
                     click.echo(f"  {clean(line)}")
     return 0 if all(result.is_good for result in results) else 1
 
 
-async def _check(settings: Settings, targets: Sequence[SshTarget], login: str | None) -> list[Check]:
+async def _check(
+    state: State, settings: Settings, targets: Sequence[SshTarget], login: str | None
+) -> list[Check]:
     config = settings.config
-    state = await State.open(config.state_file, create=False)
-    try:
-        authorities = await Authorities.open(
-            config.keys_folder, state, config.certificates, config.server.public_name, time.time
-        )
-        return [await check(t, login or t.login or "root", authorities) for t in targets]
-    finally:
-        await state.close()
+    authorities = await Authorities.open(
+        config.keys_folder, state, config.certificates, config.server.public_name, time.time
+    )
+    return [await check(t, login or t.login or "root", authorities) for t in targets]
 
 
 @target.command("scan")

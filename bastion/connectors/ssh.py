@@ -59,17 +59,25 @@ async def open_ssh(session: AdmittedSession, authorities: Authorities) -> AsyncI
 
 
 async def connect_to(
-    target: SshTarget, login: str, authorities: Authorities, *, key_id: str, serial: int = 0
+    target: SshTarget,
+    login: str,
+    authorities: Authorities,
+    *,
+    key_id: str,
+    serial: int = 0,
+    newest_only: bool = False,
 ) -> ClientConnection:
     """Connect and sign in to *target* as *login*. Raises TargetError with what to do about it.
 
-    *key_id* and *serial* stand in the certificate, and so in the log of the target.
+    *key_id* and *serial* stand in the certificate, and so in the log of the target. With *newest_only* it must know the
+    present key of the target CA; else an older one does that is still trusted.
     """
     host = _HostKeyCheck()
     if target.key_file is not None:
         credentials: list[Any] = [asyncssh.import_private_key(read_private(target.key_file))]
     else:
         credentials = list(await authorities.onward(login, key_id, serial=serial))
+        del credentials[1 if newest_only else len(credentials) :]
     try:
         async with asyncio.timeout(target.connect_timeout.total_seconds()):
             return await connect(
@@ -78,7 +86,11 @@ async def connect_to(
                 target.port,
                 username=login,
                 client_keys=credentials,
-                known_hosts=([_public(k) for k in target.host_keys], [_public(k) for k in target.host_ca], []),
+                known_hosts=(
+                    [_public(k) for k in target.host_keys],
+                    [_public(k) for k in target.host_ca],
+                    [],
+                ),
                 host_key_alias=target.name if target.host_ca else None,
                 agent_path=None,
                 agent_forwarding=False,

@@ -28,12 +28,16 @@ class HostKey:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Check:
-    """Whether a target lets the bastion in; *problem* and *hint* are empty if it does."""
+    """Whether a target lets the bastion in; *problem* and *hint* are empty if it does.
+
+    With *is_behind* it does so only by an older key of the target CA, and must be told the present one.
+    """
 
     target: str
     login: str
     problem: str = ""
     hint: str = ""
+    is_behind: bool = False
 
     @property
     def is_good(self) -> bool:
@@ -73,14 +77,19 @@ async def scan(address: str, port: int, recorded: Sequence[str] = (), timeout: f
 
 
 async def check(target: SshTarget, login: str, authorities: Authorities) -> Check:
-    """Sign in to *target* as a session would, and leave again."""
-    try:
-        connection = await connect_to(target, login, authorities, key_id="bastion:target-check")
-    except TargetError as error:
-        return Check(target=target.name, login=login, problem=error.message, hint=_advice(target, error))
-    connection.close()
-    await connection.wait_closed()
-    return Check(target=target.name, login=login)
+    """Sign in to *target* as a session would, and leave again; first with the present key of the target CA alone."""
+    for newest_only in (True, False):
+        try:
+            connection = await connect_to(
+                target, login, authorities, key_id="bastion:target-check", newest_only=newest_only
+            )
+        except TargetError as error:
+            failure = error
+            continue
+        connection.close()
+        await connection.wait_closed()
+        return Check(target=target.name, login=login, is_behind=not newest_only)
+    return Check(target=target.name, login=login, problem=failure.message, hint=_advice(target, failure))
 
 
 def _advice(target: SshTarget, error: TargetError) -> str:

@@ -46,4 +46,5 @@ def events(world: World, name: str) -> list[dict[str, Any]]:
     """The audit events of that name, the newest first."""
     done = world.bastion.run("audit", "--json")
     assert done.status == 0, done.errors
-    return [event for event in json.loads(done.text) if event["event"] == name]
+    found = [event for event in json.loads(done.text) if event["event"] == name]
+    return sorted(found, key=lambda event: int(event["id"]), reverse=True)

@@ -41,7 +41,9 @@ def test_target_and_command_as_words_choose_the_target(alice: Client) -> None:
     assert done.text == "A  B\nweb-1\n"
 
 
-@pytest.mark.parametrize("data", [b"", b"one line\n", bytes(range(256)) * 40, "Grüße 日本語 🎉\n".encode() * 999])
+@pytest.mark.parametrize(
+    "data", [b"", b"one line\n", bytes(range(256)) * 40, "Grüße 日本語 🎉\n".encode() * 999]
+)
 def test_input_comes_back_as_it_was(alice: Client, data: bytes) -> None:
     assert alice.run("web-1@localhost", "cat", stdin=data).stdout == data
 
