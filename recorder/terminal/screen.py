@@ -21,7 +21,7 @@ async def leaving_clean(
     try:
         try:
             yield
-        except OSError:
+        except (OSError, GeneratorExit):  # the latter: dropped unfinished, where nothing may be awaited
             raise
         except BaseException:
             with suppress(OSError):  # of which TimeoutError is one
