@@ -10,7 +10,7 @@ import pytest
 
 from recorder.errors import FormatError
 from recorder.events import Exited, Killed, Noted, Output
-from recorder.header import Header, Opening, decode_opening, encode_opening
+from recorder.header import Facts, Header, Opening, decode_opening, encode_opening
 from recorder.keys import VerifyKey
 from recorder.lines import LINE_LIMIT, encode_line
 from recorder.names import SessionId
@@ -91,7 +91,7 @@ def test_the_stock_keys_of_a_header_are_what_players_expect() -> None:
 
 
 def test_a_hostile_header_is_harmless_to_stock_players() -> None:
-    facts = {
+    facts: Facts = {
         "user": "a\x1b]0;x\x07\ud800" + "u" * 500,
         "target": "t\r\nx",
         "login": ["not a string"],
