@@ -88,6 +88,7 @@ Three people can sign in there, without a password:
   alice (sre)    reaches web-1 and web-2, as deploy or ops
   bob (dev)      reaches web-2, as deploy
   carol (audit)  reaches nothing, and may see everybody's recordings
+So can whoever else has an account on this machine, and on the targets they work as you: run it where you are alone.
 
 Type this in another terminal. The first time ssh asks about the host key; it is
   {world.host_fingerprint()}
