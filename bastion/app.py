@@ -50,6 +50,9 @@ AUTHORITIES_RELOAD = 3600.0
 END_TIMEOUT = 5.0
 """Seconds that ended sessions have to seal their recordings, and connections to go away."""
 
+LEAVE_TIMEOUT = 2.0
+"""Seconds that clients have to go by themselves."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ready:
@@ -81,6 +84,7 @@ class Bastion:
         self._state = state
         self._now = now
         self._next_reload = 0.0
+        self._following: asyncio.Task[None] | None = None
         self._authorities = authorities
         self._listener: Listener | None = None
         self._supervisor = Supervisor(report_failure)
@@ -128,7 +132,7 @@ class Bastion:
                 f"cannot listen on port {server.port}: {error.strerror}",
                 hint="Choose another address or port in the section [server].",
             ) from error
-        self._supervisor.spawn(self._follow_state(), name="follow the state")
+        self._following = self._supervisor.spawn(self._follow_state(), name="follow the state")
         log.info("server.ready", port=port, issuer=self._provider.settings.issuer)
         return Ready(port=port, issuer=self._provider.settings.issuer)
 
@@ -158,6 +162,10 @@ class Bastion:
                 Outcome(ending="server stopped", message="the bastion is being stopped", exit_code=75)
             )
         await self._live.wait_idle(END_TIMEOUT)
+        if self._following is not None:
+            self._following.cancel()
+        # Clients leave by themselves once they have heard how their session ended; the others are cut off.
+        await self._supervisor.wait(LEAVE_TIMEOUT)
         await self._supervisor.close(END_TIMEOUT)
         log.info("server.stopped")
 

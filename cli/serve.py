@@ -14,7 +14,9 @@ from cli.settings import Settings, pass_settings
 
 
 @click.command()
-@click.option("--ready-fd", type=int, metavar="FD", help="Write a line of JSON to this descriptor once ready.")
+@click.option(
+    "--ready-fd", type=int, metavar="FD", help="Write a line of JSON to this descriptor once ready."
+)
 @pass_settings
 def serve(settings: Settings, ready_fd: int | None) -> None:
     """Run the bastion until it is told to stop (SIGTERM). SIGHUP reads the configuration again."""

@@ -37,6 +37,8 @@ T = TypeVar("T")
 INTERRUPTED = "interrupted"
 MIN_FREE_BYTES = 64 * 1024 * 1024
 MIN_FREE_FILES = 64
+RESERVED_PART = 16
+"""This part of what must be free for a new session is left to seals and the index when sessions fill the disk."""
 
 
 class Store:
@@ -66,7 +68,7 @@ class Store:
         self._now = now
         self._monotonic = monotonic
         self._random = random
-        self._writer = Writer(durability)
+        self._writer = Writer(durability, reserve=min_free_bytes // RESERVED_PART)
         self._live: dict[SessionId, Recording] = {}
         self._unsealed: dict[SessionId, Path] = {}  # failed, and the disk did not let us seal them
         self._tasks: set[asyncio.Task[Any]] = set()

@@ -8,6 +8,7 @@ failed once takes nothing more. Knows nothing of the format.
 from __future__ import annotations
 
 import asyncio
+import errno
 import os
 import queue
 import threading
@@ -37,16 +38,21 @@ class _Job:
 
 
 class Writer:
-    """Owns the thread; made inside the event loop it answers to. *write* and *sync* are the system's, but in tests."""
+    """Owns the thread; made inside the event loop it answers to. *write* and *sync* are the system's, but in tests.
+
+    The last *reserve* bytes of the disk are left to the last write of each file: what filled it can still be closed.
+    """
 
     def __init__(
         self,
         durability: Durability,
         *,
+        reserve: int = 0,
         write: Callable[[int, memoryview], int] = os.write,
         sync: Callable[[int], None] = os.fdatasync,
     ) -> None:
         self._durability = durability
+        self._reserve = reserve
         self._write = write
         self._sync = sync
         self._loop = asyncio.get_running_loop()
@@ -95,6 +101,8 @@ class Writer:
                 self._attempt([job], os.close, job.file.descriptor)
 
     def _write_all(self, job: _Job) -> None:
+        if not job.is_last and _free_bytes(job.file.descriptor) < len(job.data) + self._reserve:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
         rest = memoryview(job.data)
         while rest:  # a write may take less than it was given
             rest = rest[self._write(job.file.descriptor, rest) :]
@@ -107,6 +115,11 @@ class Writer:
             for job in jobs:
                 job.failure = job.failure or error
                 job.file.failure = job.file.failure or error
+
+
+def _free_bytes(descriptor: int) -> int:
+    disk = os.fstatvfs(descriptor)
+    return disk.f_bavail * disk.f_frsize
 
 
 def _tell(jobs: list[_Job]) -> None:

@@ -49,11 +49,9 @@ async def open_ssh(session: AdmittedSession, authorities: Authorities) -> AsyncI
             raise TargetError(
                 f"{session.target.name} refused to open the session: {_reason(error)}"
             ) from error
-        try:
-            yield target
-        finally:
-            await target.close()
+        yield target
     finally:
+        # Not the channel first: sshd answers its close only when the program is gone, and by this it goes.
         connection.close()
         await connection.wait_closed()
 

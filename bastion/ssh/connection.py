@@ -58,7 +58,9 @@ class Connection(asyncssh.SSHServer):
         self.client = Client(address=peer[0], port=peer[1])
         self._has_arrived = self._front.arrivals.admit(peer[0])
         if not self._has_arrived:
-            log.warning("connection.refused", client=str(self.client), reason="too many have not signed in yet")
+            log.warning(
+                "connection.refused", client=str(self.client), reason="too many have not signed in yet"
+            )
             conn.abort()
             return
         self._front.supervisor.spawn(self._live(), name=f"connection {self.client}")

@@ -40,6 +40,9 @@ MAX_CONTROL_EVENTS = 256
 MERGE_LIMIT = 64 * 1024
 """Neighbouring chunks of one stream are joined up to this size: fewer, larger lines in the recording."""
 
+END_GRACE = 0.25
+"""Seconds after the end of a target's output in which its exit may still follow."""
+
 CLOSE_TIMEOUT = 10.0
 """Seconds a peer has to answer our channel close; then the channel is aborted."""
 
@@ -143,6 +146,8 @@ class ClientEnd(Endpoint, asyncssh.SSHServerSession[bytes]):
         self.request = SessionRequest(kind="shell")
         self._started = started
         self._pty: Pty | None = None
+        self._input_ended = False
+        self._end_timer: asyncio.TimerHandle | None = None
 
     def connection_made(self, chan: asyncssh.SSHServerChannel[bytes]) -> None:
         self.channel = chan
@@ -181,6 +186,7 @@ class ClientEnd(Endpoint, asyncssh.SSHServerSession[bytes]):
         self._push(Input(data))
 
     def eof_received(self) -> bool:
+        self._input_ended = True
         self._push(InputEnded())
         return True
 
@@ -201,9 +207,23 @@ class ClientEnd(Endpoint, asyncssh.SSHServerSession[bytes]):
             case ErrorOutput(data):
                 channel.write_stderr(data)
             case OutputEnded() if self.request.pty is None:
-                channel.write_eof()  # a terminal has no half-close, and the picker may come back on it
+                # A client whose own side has ended closes the channel at once, and never learns the exit status that
+                # mostly follows within moments: tell of this end alone only if it does not.
+                self._end_timer = asyncio.get_running_loop().call_later(END_GRACE, self._pass_end)
             case _:
                 pass  # how it ended is told by `finish`, after the recording is sealed
+
+    def _pass_end(self) -> None:
+        if self.channel is not None and not self._input_ended:
+            self.channel.write_eof()
+
+    def _forget_end(self) -> None:
+        if self._end_timer is not None:
+            self._end_timer.cancel()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._forget_end()
+        super().connection_lost(exc)
 
     async def finish(self, ending: Exited | Killed | None) -> None:
         """Let every byte out at the client's own pace, tell it how the program ended, and close."""
@@ -211,6 +231,7 @@ class ClientEnd(Endpoint, asyncssh.SSHServerSession[bytes]):
         if channel is None or self.closed:
             return
         assert isinstance(channel, asyncssh.SSHServerChannel)
+        self._forget_end()
         # asyncssh sends the status ahead of data that still waits for window: drain first.
         channel.set_write_buffer_limits(high=0)
         await self._writable.wait()

@@ -49,7 +49,7 @@ async def _session(
 ) -> SessionId:
     store = await Store.open(config.recordings_folder, key=key, now=lambda: at)
     try:
-        facts = {
+        facts: dict[str, str | list[str]] = {
             "user": user,
             "groups": ["dev"],
             "target": target,

@@ -32,10 +32,10 @@ def long(tmp_path: Path) -> str:
 
 def in_terminal(
     run: Command, *arguments: str, term: str = "xterm", size: tuple[int, int] = (30, 100)
-) -> pexpect.spawn:
+) -> pexpect.spawn[str]:
     """`bastion play …` on a PTY of its own."""
     program = "import sys; from cli.main import main; main(sys.argv[1:])"
-    child: pexpect.spawn = pexpect.spawn(
+    child: pexpect.spawn[str] = pexpect.spawn(
         sys.executable,
         ["-c", program, "--config", str(run.file), "play", *arguments],
         env={**os.environ, "TERM": term},
@@ -125,5 +125,5 @@ def test_a_signal_leaves_the_terminal_cooked(run: Command, long: str, number: in
     assert child.exitstatus == (130 if number == signal.SIGINT else 143)
 
 
-def _is_cooked(child: pexpect.spawn) -> bool:
+def _is_cooked(child: pexpect.spawn[str]) -> bool:
     return bool(termios.tcgetattr(child.child_fd)[3] & termios.ICANON)

@@ -58,6 +58,22 @@ def recorded(path: Path, acknowledged: list[bytes]) -> list[bytes]:
     return [stream[: len(seen)] for stream, seen in zip(whole, acknowledged, strict=True)]
 
 
+async def test_a_session_that_fills_the_disk_is_sealed_in_what_was_kept_for_that(small_disk: Path) -> None:
+    store = await Store.open(small_disk / "recordings", key=KEY, min_free_bytes=16 * 100_000)
+    (small_disk / "ballast").unlink()
+    store._min_free_bytes = 0  # the disk is too small for the usual distance between the two limits
+    recording = await store.begin(header())
+    acknowledged = await fill(recording)
+    with pytest.raises(RecordingFailed, match="full"):
+        await recording.seal("exited", 0)
+    verdict = verify_file(recording.path, [KEY.verify_key])
+    assert verdict.is_intact and verdict.seal is not None
+    assert verdict.seal.session.ending == "recording failed"
+    assert recorded(recording.path, acknowledged) == acknowledged
+    assert [row.ending for row in await store.index.list()] == ["recording failed"]
+    await store.close()
+
+
 async def test_a_session_ends_when_the_disk_is_full_and_loses_nothing(small_disk: Path) -> None:
     store = await Store.open(small_disk / "recordings", key=KEY, min_free_bytes=0)
     recording = await store.begin(header())

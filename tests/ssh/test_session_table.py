@@ -42,8 +42,8 @@ ROWS = [
 ]
 
 
-def lines(cells: int, **options: bool) -> list[str]:
-    return table(ROWS, width=cells, now=1_795_500_100.0, **options).splitlines()
+def lines(cells: int, *, colour: bool = False) -> list[str]:
+    return table(ROWS, width=cells, now=1_795_500_100.0, colour=colour).splitlines()
 
 
 def test_a_row_says_who_where_when_how_long_and_how_it_ended() -> None:
