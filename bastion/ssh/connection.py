@@ -145,7 +145,7 @@ class Connection(asyncssh.SSHServer):
         except BastionError as error:
             return self._give_up(str(error))
         text = self._sign_in.text(problem=self._certificate_problem)
-        return "Sign in", text, "", ()
+        return "", text, "", ()
 
     async def validate_kbdint_response(self, username: str, responses: Sequence[str]) -> bool:
         if self._sign_in is None:
