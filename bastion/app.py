@@ -194,10 +194,18 @@ class Bastion:
         if await self._state.changed():
             is_due = True
             await self._front.end_withdrawn_sessions()
+            await self._end_requested_sessions()
             if _stamps(self._path) != self._files:
                 self.reload()
         if is_due:
             await self._reload_authorities()
+
+    async def _end_requested_sessions(self) -> None:
+        requested = {stop.session: stop for stop in await self._state.stops.take()}
+        for session in self._live.all():
+            if (stop := requested.get(session.id)) is not None:
+                log.warning("session.ended-by-operator", session=session.id, by=stop.by)
+                session.stop(Outcome(ending="ended by operator", message=stop.message, exit_code=77))
 
     async def _reload_authorities(self) -> None:
         assert self._listener is not None

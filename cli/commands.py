@@ -23,6 +23,8 @@ COMMANDS = {
     "audit": "List what happened: sign-ins, refusals, changes.",
     "sessions": "List recorded sessions.",
     "play": "Replay a recorded session.",
+    "follow": "Watch a session while it runs.",
+    "kill": "End a session that runs.",
     "verify": "Prove that a recording was not changed.",
     "login": "Sign in and get a certificate for ssh.",
 }

@@ -54,7 +54,7 @@ def play(
     """
     path = Path(recording)
     if "/" not in recording and not path.suffix:
-        path = _admit(settings, recording)
+        path = admit(settings, recording, "recording.played").path
     if no_wait or not (sys.stdin.isatty() and sys.stdout.isatty()):
         _print(path)
         return 0
@@ -65,13 +65,13 @@ def play(
     return 0
 
 
-def _admit(settings: Settings, text: str) -> Path:
-    """Find the session and write down who replays it."""
-    row = asyncio.run(_find(settings, text))
+def admit(settings: Settings, text: str, event: str) -> SessionRow:
+    """Find the session that *text* names and write the audit *event* that says who looks at it."""
+    row = find(settings, text)
     with_state(
         settings,
         lambda state: state.audit.record(
-            "recording.played",
+            event,
             user=operator(),
             session=row.id,
             of=row.user,
@@ -80,7 +80,12 @@ def _admit(settings: Settings, text: str) -> Path:
             uid=os.getuid(),
         ),
     )
-    return row.path
+    return row
+
+
+def find(settings: Settings, text: str) -> SessionRow:
+    """The one session whose id is *text*, or begins or ends with it."""
+    return asyncio.run(_find(settings, text))
 
 
 async def _find(settings: Settings, text: str) -> SessionRow:

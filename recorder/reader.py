@@ -79,7 +79,7 @@ class Reader:
         """The time of the last line read."""
         self.whole = len(first)
         """Where the last whole event ends in the file. What follows at the end of it is torn, or just being written."""
-        self._number = 1
+        self._number = self._whole_number = 1
         self._offset = len(first)
 
     @property
@@ -89,6 +89,11 @@ class Reader:
     @property
     def header(self) -> Header:
         return self.opening.header
+
+    def again(self) -> None:
+        """Go back to the end of the last whole event: the next iteration reads what was written since."""
+        self._file.seek(self.whole)
+        self._offset, self._number = self.whole, self._whole_number
 
     def __iter__(self) -> Iterator[Entry]:
         said: Line | None = None  # by a `b` line of the line after it
@@ -103,7 +108,7 @@ class Reader:
             elif line.code == SEAL:
                 _, self.seal = read_seal(line.data, line.number)
             if said is None:
-                self.whole = self._offset
+                self.whole, self._whole_number = self._offset, self._number
 
     def _lines(self) -> Iterator[Line]:
         while raw := self._file.readline(LINE_LIMIT + 1):

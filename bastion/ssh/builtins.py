@@ -114,6 +114,7 @@ BUILTINS: dict[str, Builtin] = {
         usage="sessions [--json]", summary="list recorded sessions you may see", run=replay.sessions
     ),
     "play": Builtin(usage="play ID", summary="replay one (needs ssh -t for keys)", run=replay.play),
+    "follow": Builtin(usage="follow ID", summary="watch one while it runs", run=replay.follow),
     "whoami": Builtin(usage="whoami [--json]", summary="who you are here, and until when", run=_whoami),
     "logout": Builtin(usage="logout", summary="end this sign-in everywhere", run=_logout),
     "help": Builtin(usage="help", summary="this list", run=_help),

@@ -14,9 +14,12 @@ from bastion.ssh.session_table import json_lines, table
 from policy.decide import may_audit
 from recorder.catalog import SessionRow
 from recorder.errors import NoSuchSession
+from recorder.follow import follow as follow_recording
+from recorder.follow import followed_text
 from recorder.index import Filter
 from recorder.playback import shown_text
 from recorder.player import Player
+from recorder.screen_filter import ScreenFilter
 
 USUAL_LIMIT = 50
 
@@ -43,16 +46,7 @@ async def play(call: Call) -> int:
     """Replay one session, at its own pace on a terminal, all at once without one."""
     if len(call.arguments) != 1:
         raise UsageError("usage: play ID", hint="sessions lists the ids; their last characters are enough.")
-    row = await _find(call, call.arguments[0])
-    await call.front.state.audit.record(
-        "recording.played",
-        user=call.person.user,
-        session=row.id,
-        client=str(call.client),
-        of=row.user,
-        target=row.target,
-        by="ssh",
-    )
+    row = await _open(call, call.arguments[0], "recording.played")
     if call.terminal.is_tty:
         await Player(row.path, call.terminal).run()
     else:
@@ -60,10 +54,38 @@ async def play(call: Call) -> int:
     return 0
 
 
+async def follow(call: Call) -> int:
+    """Show a session as it runs."""
+    if len(call.arguments) != 1:
+        raise UsageError("usage: follow ID", hint="sessions lists the ids; those that run are live.")
+    row = await _open(call, call.arguments[0], "recording.followed")
+    if call.terminal.is_tty:
+        await follow_recording(row.path, call.terminal)
+    else:
+        async for text in followed_text(row.path, ScreenFilter()):
+            await call.terminal.say(text)
+    return 0
+
+
 async def _print(call: Call, path: Path) -> None:
     texts = shown_text(path, restores=False)
     while (text := await asyncio.to_thread(next, texts, None)) is not None:
         await call.terminal.say(text)
+
+
+async def _open(call: Call, text: str, event: str) -> SessionRow:
+    """The session *text* names, once the audit *event* that says who looks at it is written."""
+    row = await _find(call, text)
+    await call.front.state.audit.record(
+        event,
+        user=call.person.user,
+        session=row.id,
+        client=str(call.client),
+        of=row.user,
+        target=row.target,
+        by="ssh",
+    )
+    return row
 
 
 async def _find(call: Call, text: str) -> SessionRow:

@@ -22,6 +22,7 @@ _STYLES = {
     LIVE: "\x1b[32m",
     "killed": "\x1b[33m",
     "client disconnected": "\x1b[33m",
+    "ended by operator": "\x1b[33m",
     "server stopped": "\x1b[33m",
 }
 """How an ending is coloured; any other is red."""

@@ -94,4 +94,14 @@ STEPS: tuple[tuple[str, ...], ...] = (
         BEGIN SELECT RAISE(ABORT, 'audit events cannot be removed'); END
         """,
     ),
+    (
+        """
+        CREATE TABLE stops (
+            session      TEXT PRIMARY KEY,
+            message      TEXT NOT NULL,
+            requested_by TEXT NOT NULL,
+            requested_at REAL NOT NULL
+        ) STRICT
+        """,
+    ),
 )

@@ -17,6 +17,7 @@ from bastion.state.grants import Grants
 from bastion.state.identities import Identities
 from bastion.state.locks import Locks
 from bastion.state.schema import STEPS
+from bastion.state.stops import Stops
 from bastion.state.tokens import Tokens
 
 
@@ -30,6 +31,7 @@ class State:
         self.grants = Grants(database, now)
         self.identities = Identities(database, now)
         self.locks = Locks(database, now)
+        self.stops = Stops(database, now)
         self.tokens = Tokens(database, now)
 
     @classmethod
