@@ -6,6 +6,7 @@ message for the person. Whoever may see a session is asked of the policy, per se
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
@@ -75,7 +76,7 @@ async def _whoami(call: Call) -> int:
 
 
 async def _targets(call: Call) -> int:
-    reachable = call.front.admission.reachable(call.person)
+    reachable = await asyncio.to_thread(call.front.admission.reachable, call.person)
     if call.arguments == ("--json",):
         records = [
             {

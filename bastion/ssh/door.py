@@ -118,7 +118,7 @@ class _Visit:
         return await run_session(session, self._channel, front.admission, front.authorities)
 
     async def _picker(self, person: Person, words: str) -> Exited:
-        reachable = self._front.admission.reachable(person)
+        reachable = await self._reachable(person)
         if not self._terminal.is_tty:
             return await self._say_what_there_is(person, words)
         entries = [
@@ -165,9 +165,13 @@ class _Visit:
         port = server.public_port or server.port
         return f"ssh -t {server.public_name}" if port == 22 else f"ssh -p {port} -t {server.public_name}"
 
+    async def _reachable(self, person: Person) -> list[tuple[Target, list[str]]]:
+        # Many targets times many rules take a while: not at the expense of other people's keystrokes.
+        return await asyncio.to_thread(self._front.admission.reachable, person)
+
     async def _say_what_there_is(self, person: Person, words: str) -> Exited:
         lines = [words] if words else []
-        if names := [target.name for target, _ in self._front.admission.reachable(person)]:
+        if names := [target.name for target, _ in await self._reachable(person)]:
             lines += [f"You are signed in as {person.user} and can reach: {', '.join(names)}"]
             lines += [f"Name one ({self._ssh} {names[0]}), or add -t to choose from a list."]
         else:
