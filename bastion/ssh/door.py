@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Sequence
 from typing import TYPE_CHECKING, Any
 
 import asyncssh
@@ -118,33 +118,23 @@ class _Visit:
         return await run_session(session, self._channel, front.admission, front.authorities)
 
     async def _picker(self, person: Person, words: str) -> Exited:
-        reachable = await self._reachable(person)
+        """The list, a session, and the list again, as policy and targets are by then, until the person leaves."""
         if not self._terminal.is_tty:
             return await self._say_what_there_is(person, words)
-        entries = [
-            Entry(
-                name=target.name,
-                kind=target.kind,
-                description=target.description,
-                logins=tuple(logins),
-                labels=target.labels,
-            )
-            for target, logins in reachable
-        ]
-        targets = {target.name: target for target, _ in reachable}
-        while (
-            choice := await pick(
+        while not self._channel.closed:
+            reachable = await self._reachable(person)
+            choice = await pick(
                 self._terminal,
-                entries,
+                [_entry(target, logins) for target, logins in reachable],
                 heading=f"Signed in as {person.user}",
                 notice=words,
                 ssh_command=self._ssh,
             )
-        ) is not None:
-            self._terminal.unread(choice.typed_ahead)
-            words = await self._session_from_picker(person, targets[choice.entry.name], choice.login)
-            if self._channel.closed:
+            if choice is None:
                 break
+            self._terminal.unread(choice.typed_ahead)
+            target = next(target for target, _ in reachable if target.name == choice.entry.name)
+            words = await self._session_from_picker(person, target, choice.login)
         return Exited(0)
 
     async def _session_from_picker(self, person: Person, target: Target, login: str | None) -> str:
@@ -178,6 +168,16 @@ class _Visit:
             lines += [f"You are signed in as {person.user}, and no rule lets you reach any target."]
         await self._terminal.say("".join(f"bastion: {line}\n" for line in lines), error=True)
         return Exited(NO_TARGET)
+
+
+def _entry(target: Target, logins: Sequence[str]) -> Entry:
+    return Entry(
+        name=target.name,
+        kind=target.kind,
+        description=target.description,
+        logins=tuple(logins),
+        labels=target.labels,
+    )
 
 
 async def _caught(work: Coroutine[Any, Any, int]) -> int | BastionError | RecorderError | PolicyError:
