@@ -11,6 +11,7 @@ import asyncio
 import re
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from pathlib import Path
 from typing import Any
 
 import asyncssh
@@ -18,7 +19,7 @@ import structlog
 
 from bastion.ca.authorities import Authorities
 from bastion.config.model import SshTarget
-from bastion.errors import HostKeyMismatch, TargetError
+from bastion.errors import HostKeyMismatch, KeyFileError, TargetError
 from bastion.runtime.files import read_private
 from bastion.sessions.session import AdmittedSession
 from bastion.transport.algorithms import connection_options
@@ -72,7 +73,7 @@ async def connect_to(
     """
     host = _HostKeyCheck()
     if target.key_file is not None:
-        credentials: list[Any] = [asyncssh.import_private_key(read_private(target.key_file))]
+        credentials: list[Any] = [_static_key(target, target.key_file)]
     else:
         credentials = list(await authorities.onward(login, key_id, serial=serial))
         del credentials[1 if newest_only else len(credentials) :]
@@ -143,6 +144,17 @@ def _mismatch(target: SshTarget, host: _HostKeyCheck, error: Exception) -> HostK
         hint="If the key was changed on purpose, people who run the bastion record the new one with: "
         f"bastion target scan {target.name}",
     )
+
+
+def _static_key(target: SshTarget, file: Path) -> asyncssh.SSHKey:
+    try:
+        return asyncssh.import_private_key(read_private(file))
+    except (KeyFileError, asyncssh.KeyImportError) as error:
+        # Where keys lie is for the log, not for the person in the session.
+        log.error("target.key-unusable", target=target.name, file=str(file), reason=str(error))
+        raise TargetError(
+            f"the bastion cannot use its key for {target.name}", hint="Tell the people who run this bastion."
+        ) from error
 
 
 def _public(line: str) -> asyncssh.SSHKey:
