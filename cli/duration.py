@@ -6,7 +6,7 @@ from datetime import timedelta
 
 import click
 
-from bastion.config.model import parse_duration
+from policy.durations import parse_duration
 
 
 def to_duration(_context: click.Context, _parameter: click.Parameter, value: str | None) -> timedelta | None:

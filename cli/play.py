@@ -13,11 +13,11 @@ from pathlib import Path
 
 import click
 
-from bastion.config.values import parse_duration
 from cli.sessions import open_index
 from cli.settings import Settings, pass_settings
 from cli.state import operator, with_state
 from cli.terminal import local_terminal
+from policy.durations import parse_duration
 from recorder.catalog import SessionRow
 from recorder.playback import shown_text
 from recorder.player import Player

@@ -13,10 +13,10 @@ from pathlib import Path
 
 import click
 
-from bastion.config.values import parse_duration
 from bastion.ssh.session_table import as_record, table
 from cli.output import is_coloured, json_option, print_json
 from cli.settings import Settings, pass_settings
+from policy.durations import parse_duration
 from recorder.catalog import LIVE, SessionRow, is_live
 from recorder.errors import RecorderError
 from recorder.index import Filter, Index

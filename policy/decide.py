@@ -6,8 +6,9 @@ twice: `reason` to the person, telling nothing of rules and of targets they may 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from datetime import timedelta
 
 from policy.match import Subject, TargetFacts, is_for, is_match, logins_of
 from policy.patterns import any_matches, is_concrete, is_login, some_login
@@ -16,6 +17,7 @@ from policy.rules import ACTIONS, Action, AuditorRule, Rule
 __all__ = [
     "DOING",
     "Decision",
+    "Limits",
     "Subject",
     "TargetFacts",
     "Way",
@@ -31,6 +33,23 @@ DOING: dict[Action, str] = {"shell": "open a shell", "exec": "run a command", "s
 """Actions as words that stand after "may"."""
 
 
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """How long a session may be, idle and in all; None is without an end."""
+
+    idle_timeout: timedelta | None = None
+    max_duration: timedelta | None = None
+
+    @classmethod
+    def narrowest(cls, several: Iterable[Limits]) -> Limits:
+        """The least of each: a limit that one rule sets is not lifted by another one."""
+        limits = list(several)
+        return cls(
+            min((each.idle_timeout for each in limits if each.idle_timeout is not None), default=None),
+            min((each.max_duration for each in limits if each.max_duration is not None), default=None),
+        )
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Decision:
     """Yes or no. *rule* names the rule that decided, None when none matched; only operators may see it and *detail*."""
@@ -39,6 +58,7 @@ class Decision:
     reason: str
     rule: str | None = None
     detail: str = ""
+    limits: Limits = Limits()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,7 +85,8 @@ def decide(
     else:
         rule, detail = matching[0].name, f"rule {matching[0].name!r} allows it"
         reason = f"you may {DOING[action]} on {target.name} as {login}"
-        return Decision(allowed=True, reason=reason, rule=rule, detail=detail)
+        limits = Limits.narrowest(Limits(r.idle_timeout, r.max_duration) for r in matching)
+        return Decision(allowed=True, reason=reason, rule=rule, detail=detail, limits=limits)
     if not may_reach(rules, subject, target):
         return no_such_target(target.name, rule=rule, detail=detail)
     return Decision(

@@ -10,6 +10,7 @@ from typing import Annotated, Any, Literal, Self, get_args
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
+from policy.durations import PositiveDuration
 from policy.patterns import check_login_pattern
 
 Action = Literal["shell", "exec", "sftp"]
@@ -77,9 +78,20 @@ class Rule(BaseModel):
         examples=[["shell", "exec"]],
     )
 
+    idle_timeout: PositiveDuration | None = Field(
+        None,
+        description="Sessions it allows end when nothing happened in them for so long.",
+        examples=["15m"],
+    )
+    max_duration: PositiveDuration | None = Field(
+        None, description="Sessions it allows end after so long, whatever happens in them.", examples=["4h"]
+    )
+
     @model_validator(mode="after")
     def _says_enough(self) -> Self:
         given = self.model_fields_set
+        if self.effect == "deny" and given & {"idle_timeout", "max_duration"}:
+            raise ValueError("a deny rule allows no session that could be limited")
         if not given & {"groups", "users"}:
             raise ValueError('say whom the rule is for: groups = ["…"] or users = ["…"]; "*" is everybody')
         if self.effect == "allow" and not given & {"targets", "labels"}:

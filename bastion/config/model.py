@@ -17,7 +17,6 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 from bastion.config.values import (
     Address,
     Alias,
-    Duration,
     File,
     HostLifetime,
     IssuerUrl,
@@ -28,13 +27,11 @@ from bastion.config.values import (
     Network,
     OnwardLifetime,
     Port,
-    PositiveDuration,
     SignInLifetime,
     Switch,
     Text,
 )
-from bastion.config.values import format_duration as format_duration
-from bastion.config.values import parse_duration as parse_duration
+from policy.durations import Duration, PositiveDuration
 from policy.rules import AuditorRule, Rule
 
 BUILTIN_WORDS = frozenset({
@@ -110,6 +107,20 @@ class Recording(Section):
         "kernel",
         description="kernel: written to the file before delivery, survives kill -9. disk: on the disk before delivery,"
         " survives a power cut, and costs a sync a batch.",
+    )
+
+
+class Sessions(Section):
+    """Limits of every session; a rule may narrow them for those it lets in."""
+
+    idle_timeout: PositiveDuration | None = Field(
+        None, description="End a session in which nothing happened for so long.", examples=["30m"]
+    )
+    max_duration: PositiveDuration | None = Field(
+        None, description="End a session after so long, whatever happens in it.", examples=["12h"]
+    )
+    warning: Duration = Field(
+        timedelta(minutes=1), description="How long before such an end the person is told of it."
     )
 
 
@@ -240,6 +251,7 @@ class Config(Section):
     server: Server = Field(Server(), description="Where the bastion listens.")
     log: Log = Field(Log(), description="Logging.")
     recording: Recording = Field(Recording(), description="Recordings.")
+    sessions: Sessions = Field(Sessions(), description="Limits of sessions.")
     certificates: Certificates = Field(Certificates(), description="Lifetimes of certificates.")
     issuers: tuple[Issuer, ...] = Field(
         (), description="OIDC providers; the first is the one people sign in with."

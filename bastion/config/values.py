@@ -1,4 +1,4 @@
-"""Single values of the configuration: durations, addresses, issuer URLs, paths, and what is wrong with a bad one.
+"""Single values of the configuration: addresses, issuer URLs, paths, and what is wrong with a bad one.
 
 Each type is read from what TOML can hold, and says in one sentence how to write it right. Which setting has which
 type stands in `model.py`.
@@ -13,33 +13,12 @@ from pathlib import Path
 from typing import Annotated
 from urllib.parse import urlsplit
 
-from pydantic import AfterValidator, BeforeValidator, Field, PlainSerializer
+from pydantic import AfterValidator, Field
 
+from policy.durations import Duration, format_duration
 from policy.patterns import is_login
 
-_UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 _HOST_NAME = re.compile(r"(?!-)[A-Za-z0-9_-]{1,63}(?:\.(?!-)[A-Za-z0-9_-]{1,63})*\.?")
-
-
-def parse_duration(value: object) -> timedelta:
-    """Read `90s`, `5m`, `8h`, `30d` or a sum such as `1h30m`; a timedelta passes through."""
-    if isinstance(value, timedelta):
-        return value
-    if not isinstance(value, str) or not re.fullmatch(r"([0-9]{1,9}[smhd])+", value):
-        raise ValueError('write a duration such as "90s", "5m", "8h" or "1h30m"')
-    seconds = sum(int(count) * _UNITS[unit] for count, unit in re.findall(r"([0-9]+)([smhd])", value))
-    if seconds > _UNITS["d"] * 36500:
-        raise ValueError("this is longer than a hundred years")
-    return timedelta(seconds=seconds)
-
-
-def format_duration(value: timedelta) -> str:
-    """The shortest text that `parse_duration` reads back as *value* (whole seconds)."""
-    seconds, text = int(value.total_seconds()), ""
-    for unit in "dhms":
-        count, seconds = divmod(seconds, _UNITS[unit])
-        text += f"{count}{unit}" if count else ""
-    return text or "0s"
 
 
 def is_loopback(host: str) -> bool:
@@ -120,12 +99,6 @@ def _within(least: timedelta, most: timedelta) -> AfterValidator:
     return AfterValidator(check)
 
 
-def _positive(value: timedelta) -> timedelta:
-    if not value:
-        raise ValueError("must be longer than nothing")
-    return value
-
-
 def _line(value: str) -> str:
     if not value.isprintable():
         raise ValueError("write one line, without control characters")
@@ -138,10 +111,6 @@ def _alias(value: str) -> str:
     return value
 
 
-Duration = Annotated[
-    timedelta, BeforeValidator(parse_duration), PlainSerializer(format_duration, when_used="json")
-]
-PositiveDuration = Annotated[Duration, AfterValidator(_positive)]
 SignInLifetime = Annotated[Duration, _within(timedelta(minutes=1), timedelta(hours=12))]
 OnwardLifetime = Annotated[Duration, _within(timedelta(seconds=30), timedelta(hours=1))]
 HostLifetime = Annotated[Duration, _within(timedelta(hours=1), timedelta(days=366))]

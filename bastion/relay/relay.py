@@ -9,10 +9,11 @@ from __future__ import annotations
 import asyncio
 from typing import Any, Protocol
 
+from bastion.relay.limits import Activity, watch_limits
 from bastion.sessions.session import AdmittedSession, Outcome
 from bastion.transport.endpoint import ClientEnd, Endpoint
 from recorder.errors import RecordingFailed
-from recorder.events import ErrorOutput, Event, Exited, Killed, Noted, Output
+from recorder.events import Event, Exited, Killed
 from recorder.journal import Recording
 
 
@@ -25,28 +26,34 @@ class Target(Protocol):
     async def deliver(self, events: list[Event]) -> None: ...
 
 
-async def _pump(source: Endpoint | Target, recording: Recording, sink: Endpoint | Target) -> None:
+async def _pump(
+    source: Endpoint | Target, recording: Recording, sink: Endpoint | Target, activity: Activity
+) -> None:
     """Relay until *source* is gone. Raises RecordingFailed, and then nothing unrecorded was delivered."""
     while events := await source.receive():
         await recording.append(events)
         await sink.deliver(events)
+        activity.touch()
 
 
 async def relay(client: ClientEnd, target: Target, session: AdmittedSession) -> Outcome:
     """Relay a session until one side is gone, it is stopped from outside, or its recording fails."""
     failure: BaseException | None = None
+    activity = Activity(asyncio.get_running_loop().time)
     target_ended = False
     try:
         async with asyncio.TaskGroup() as group:
-            upward = group.create_task(_pump(client, session.recording, target))
-            downward = group.create_task(_pump(target, session.recording, client))
+            upward = group.create_task(_pump(client, session.recording, target, activity))
+            downward = group.create_task(_pump(target, session.recording, client, activity))
+            watching = group.create_task(watch_limits(session, client, activity))
             ends: list[asyncio.Future[Any]] = [upward, downward, session.stopped]
             await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
             target_ended = downward.done()
             upward.cancel()
             downward.cancel()
+            watching.cancel()
     except* RecordingFailed as failures:
-        failure = failures.exceptions[0]
+        failure = _first(failures)
     if failure is not None:
         return recording_failed(failure)
     if session.stopped.done():
@@ -64,6 +71,13 @@ async def relay(client: ClientEnd, target: Target, session: AdmittedSession) -> 
             )
 
 
+def _first(error: BaseException) -> BaseException:
+    """The first error of a group of groups."""
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    return error
+
+
 def recording_failed(error: BaseException) -> Outcome:
     """The outcome of a session whose recording cannot be written."""
     return Outcome(
@@ -71,18 +85,3 @@ def recording_failed(error: BaseException) -> Outcome:
         message=f"the recording of this session cannot be written, so it ends: {error}",
         exit_code=74,
     )
-
-
-async def tell(client: ClientEnd, session: AdmittedSession, text: str) -> None:
-    """Show the person a line of ours, recorded like everything they see. Raises RecordingFailed."""
-    event = notice(client, text)
-    await session.recording.append([Noted(text), event])
-    await client.deliver([event])
-
-
-def notice(client: ClientEnd, text: str) -> Event:
-    """*text* as a line on the client's terminal, or on its stderr where it has none."""
-    lines = [f"bastion: {line}" for line in text.splitlines()]
-    if client.request.pty is not None:
-        return Output("".join(f"\r{line}\r\n" for line in lines).encode())
-    return ErrorOutput("".join(f"{line}\n" for line in lines).encode())

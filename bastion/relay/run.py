@@ -9,13 +9,18 @@ import structlog
 from bastion.ca.authorities import Authorities
 from bastion.connectors.ssh import open_ssh
 from bastion.errors import SessionRefused, TargetError
-from bastion.relay.relay import notice, recording_failed, relay, tell
+from bastion.relay.notice import notice, tell
+from bastion.relay.relay import recording_failed, relay
 from bastion.sessions.admission import Admission
 from bastion.sessions.session import AdmittedSession, Outcome
 from bastion.transport.endpoint import ClientEnd
 from recorder.errors import RecordingFailed
 
 log = structlog.get_logger()
+
+
+TELL_TIMEOUT = 5.0
+"""Seconds that a client has to take our last words; one that reads nothing is cut off instead."""
 
 
 async def run_session(
@@ -31,13 +36,22 @@ async def run_session(
             raise
         if outcome.message:
             try:
-                await tell(client, session, outcome.message)
-            except RecordingFailed as failure:
-                if outcome.ending != "recording failed":
-                    outcome = recording_failed(failure)
-                # This one line cannot be recorded: it says that nothing can be.
-                await client.deliver([notice(client, outcome.message)])
+                async with asyncio.timeout(TELL_TIMEOUT):
+                    outcome = await _say_why(session, client, outcome)
+            except TimeoutError:
+                client.abort()
         return await admission.end(session, outcome)
+
+
+async def _say_why(session: AdmittedSession, client: ClientEnd, outcome: Outcome) -> Outcome:
+    try:
+        await tell(client, session, outcome.message)
+    except RecordingFailed as failure:
+        if outcome.ending != "recording failed":
+            outcome = recording_failed(failure)
+        # This one line cannot be recorded: it says that nothing can be.
+        await client.deliver([notice(client, outcome.message)])
+    return outcome
 
 
 async def _connect_and_relay(

@@ -25,7 +25,7 @@ from bastion.sessions.session import AdmittedSession, Client, LiveSessions, Outc
 from bastion.sessions.standing import Standing
 from bastion.state.store import State
 from bastion.transport.request import SessionRequest
-from policy.decide import Decision, Subject, TargetFacts, decide, logins, may_reach
+from policy.decide import Decision, Limits, Subject, TargetFacts, decide, logins, may_reach
 from policy.patterns import is_concrete
 from policy.rules import ACTIONS, Action
 from recorder.errors import RecorderError
@@ -118,6 +118,8 @@ class Admission:
             action=action,
             request=request,
             recording=recording,
+            limits=self._limits(decision),
+            warning=self._config().sessions.warning,
             started_at=self._now(),
             stopped=asyncio.get_running_loop().create_future(),
         )
@@ -181,6 +183,10 @@ class Admission:
                 hint=f"You may use: {', '.join(choices)}" if choices else "",
             )
         return concrete[0]
+
+    def _limits(self, decision: Decision) -> Limits:
+        general = self._config().sessions
+        return Limits.narrowest([Limits(general.idle_timeout, general.max_duration), decision.limits])
 
     async def _record(
         self,

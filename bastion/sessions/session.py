@@ -7,10 +7,12 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import dataclass, field
+from datetime import timedelta
 
 from bastion.config.model import Target
 from bastion.identity.person import Person
 from bastion.transport.request import SessionRequest
+from policy.decide import Limits
 from recorder.events import Exited, Killed
 from recorder.journal import Recording
 
@@ -60,6 +62,8 @@ class AdmittedSession:
     action: str
     request: SessionRequest
     recording: Recording
+    limits: Limits
+    warning: timedelta
     started_at: float
     stopped: asyncio.Future[Outcome] = field(repr=False)
 

@@ -16,7 +16,7 @@ import structlog
 from bastion.config.model import Target
 from bastion.errors import BastionError, SessionRefused
 from bastion.identity.person import Person
-from bastion.relay.relay import notice
+from bastion.relay.notice import notice
 from bastion.relay.run import run_session
 from bastion.sessions.session import Client, Outcome
 from bastion.ssh.builtins import run_builtin

@@ -127,6 +127,11 @@ class Endpoint:
         self._arrived.set()
         self._writable.set()
 
+    def abort(self) -> None:
+        """Close the channel at once; what the peer has not taken is dropped."""
+        if self.channel is not None and not self.closed:
+            self.channel.abort()
+
     async def close(self) -> None:
         """Close the channel, at the latest after `CLOSE_TIMEOUT` by force."""
         if self.channel is None or self.closed:

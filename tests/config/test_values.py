@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from pydantic import TypeAdapter, ValidationError
 
 from bastion.config import values
-from bastion.config.values import format_duration, parse_duration
+from policy.durations import format_duration, parse_duration
 
 
 @given(st.integers(0, 10**9))

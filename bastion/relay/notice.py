@@ -1,0 +1,22 @@
+"""Our own words to the person in a session, recorded like everything they see."""
+
+from __future__ import annotations
+
+from bastion.sessions.session import AdmittedSession
+from bastion.transport.endpoint import ClientEnd
+from recorder.events import ErrorOutput, Event, Noted, Output
+
+
+async def tell(client: ClientEnd, session: AdmittedSession, text: str) -> None:
+    """Show the person a line of ours. Raises RecordingFailed, and then nothing was shown."""
+    event = notice(client, text)
+    await session.recording.append([Noted(text), event])
+    await client.deliver([event])
+
+
+def notice(client: ClientEnd, text: str) -> Event:
+    """*text* as a line on the client's terminal, or on its stderr where it has none."""
+    lines = [f"bastion: {line}" for line in text.splitlines()]
+    if client.request.pty is not None:
+        return Output("".join(f"\r{line}\r\n" for line in lines).encode())
+    return ErrorOutput("".join(f"{line}\n" for line in lines).encode())
