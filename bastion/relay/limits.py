@@ -79,8 +79,8 @@ async def _end_when_idle(
 
 async def _until_idle(activity: Activity, seconds: float) -> None:
     # Not an event at each byte, which would cost something at each byte: a look when it could be over.
-    while (left := activity.last + seconds - activity.monotonic()) > 0:
-        await asyncio.sleep(left)  # noqa: ASYNC110
+    while (left := activity.last + seconds - activity.monotonic()) > 0:  # noqa: ASYNC110
+        await asyncio.sleep(left)
 
 
 def _stop(session: AdmittedSession, ending: str, message: str) -> None:
