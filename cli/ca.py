@@ -134,8 +134,10 @@ async def _trusted(state: State, authority: AuthorityName) -> list[CaKey]:
     return [key for key in await state.ca_keys.list(authority) if key.is_trusted(time.time())]
 
 
-def _place(config: Config) -> tuple[str, int]:
-    return config.server.public_name, config.server.public_port or config.server.port
+def _place(config: Config) -> tuple[str, int, list[str]]:
+    server = config.server
+    names = [target.name for target in config.targets]
+    return server.public_name, server.public_port or server.port, names
 
 
 def _row(status: KeyStatus) -> dict[str, object]:

@@ -15,6 +15,7 @@ import asyncssh
 from bastion.ca.certificates import Fields, Kind, Permit, Signer, check_subject_key, sign_certificate
 from bastion.ca.host import HostIdentity, host_identity
 from bastion.ca.keys import load_signer, private_path
+from bastion.ca.lines import long_name
 from bastion.ca.rotation import retire_expired
 from bastion.config.model import Certificates
 from bastion.errors import KeyFileError
@@ -48,6 +49,7 @@ class Authorities:
         self._signers: dict[CaKeyId, Signer] = {}
         self._trusted_user_keys: dict[bytes, CaKey] = {}
         self._host: HostIdentity | None = None
+        self._target_hosts: dict[str, HostIdentity] = {}
 
     @classmethod
     async def open(
@@ -78,13 +80,14 @@ class Authorities:
                 raise KeyFileError(f"There is no {authority} CA key yet.", hint="Run `bastion init` first.")
         host = await host_identity(
             self._folder,
-            self._public_name,
+            (self._public_name,),
             [key for key in keys if key.authority == "host"],
             active["host"],
             self._settings.host_lifetime,
             self._now(),
         )
         self._keys, self._signers, self._host = keys, signers, host
+        self._target_hosts = {}
         self._trusted_user_keys = {
             asyncssh.import_public_key(key.public).public_data: key for key in keys if key.authority == "user"
         }
@@ -103,6 +106,23 @@ class Authorities:
     def host_identity(self) -> list[tuple[asyncssh.SSHKey, asyncssh.SSHCertificate]]:
         """Host key and host certificate as asyncssh's *server_host_keys* takes them; others after a `reload`."""
         return [(self._presented.key, self._presented.certificate)]
+
+    async def host_identity_for(self, target: str) -> list[tuple[asyncssh.SSHKey, asyncssh.SSHCertificate]]:
+        """The same for a client that jumps to *target*: the certificate is for its short and its long name."""
+        identity = self._target_hosts.get(target)
+        if identity is None or self._now() >= identity.renew_at:
+            host_keys = [key for key in self._keys if key.authority == "host"]
+            active = next(key for key in host_keys if key.status == "active")
+            identity = self._target_hosts[target] = await host_identity(
+                self._folder,
+                (target, long_name(target, self._public_name)),
+                host_keys,
+                self._signers[active.id],
+                self._settings.host_lifetime,
+                self._now(),
+                target=target,
+            )
+        return [(identity.key, identity.certificate)]
 
     async def issue(
         self,

@@ -1,4 +1,7 @@
-"""The bastion's own host key and the certificate for it, kept in files beside each other and renewed by itself.
+"""The bastion's own host key and the certificates for it, kept in files beside each other and renewed by themselves.
+
+One is for the bastion's name. A client that jumps to a target is shown one for the target's name, over the same key:
+it is the same server that answers, and whoever knows it by its fingerprint knows it there too.
 
 The certificate is a file so that after a rotation of the host CA the old one can go on being presented, though the
 key that signed it is gone; and so that `ssh-keygen -L` shows what people's clients see.
@@ -53,12 +56,24 @@ class _Found:
 
 
 async def host_identity(
-    folder: Path, public_name: str, keys: Sequence[CaKey], signer: Signer, lifetime: timedelta, now: float
+    folder: Path,
+    names: Sequence[str],
+    keys: Sequence[CaKey],
+    signer: Signer,
+    lifetime: timedelta,
+    now: float,
+    *,
+    target: str = "",
 ) -> HostIdentity:
-    """The host key with its certificate, made anew if that is due; *signer* holds the active one of the host *keys*."""
+    """The host key with its certificate for *names*, made anew if that is due.
+
+    *signer* holds the active one of the host *keys*; *target* names whom the bastion answers for, if not for itself.
+    """
     key = read_key(folder / HOST_KEY)
-    found = _read(folder)
-    if found is not None and found.key == public_line(key) and found.principals == [public_name.encode()]:
+    path = _path(folder, target)
+    found = _read(path)
+    wanted = [name.encode() for name in names]
+    if found is not None and found.key == public_line(key) and found.principals == wanted:
         renew_at = _renew_at(found, keys)
         if now < renew_at:
             return HostIdentity(key=key, certificate=found.certificate, renew_at=renew_at)
@@ -66,13 +81,13 @@ async def host_identity(
         kind=Kind.HOST,
         public_key=key,
         serial=0,
-        key_id=f"bastion:{public_name}",
-        principals=(public_name,),  # OpenSSH compares the name alone, also for ports other than 22
+        key_id=f"bastion:{names[0]}",
+        principals=tuple(names),  # OpenSSH compares the name alone, also for ports other than 22
         valid_after=int(now - BACKDATED.total_seconds()),
         valid_before=int(now + lifetime.total_seconds()),
     )
     certificate = await sign_certificate(fields, signer)
-    replace_file(_path(folder), certificate.export_certificate(), mode=0o644)
+    replace_file(path, certificate.export_certificate(), mode=0o644)
     return HostIdentity(
         key=key, certificate=certificate, renew_at=_half_life(fields.valid_after, fields.valid_before)
     )
@@ -80,7 +95,7 @@ async def host_identity(
 
 def last_use_of_host_certificate(folder: Path, now: float) -> float:
     """Until when the present host certificate can be shown, with a little time left to change to the next."""
-    found = _read(folder)
+    found = _read(_path(folder))
     if found is None:
         return now
     margin = min(_EARLIEST_CHANGE, (found.valid_before - found.valid_after) / 10)
@@ -89,16 +104,15 @@ def last_use_of_host_certificate(folder: Path, now: float) -> float:
 
 def host_certificate_is_under(key: CaKey, folder: Path, now: float) -> bool:
     """Whether the host certificate in use was signed by *key*."""
-    found = _read(folder)
+    found = _read(_path(folder))
     return found is not None and found.ca == key.public and now < found.valid_before
 
 
-def _path(folder: Path) -> Path:
-    return folder / f"{HOST_KEY}-cert.pub"
+def _path(folder: Path, target: str = "") -> Path:
+    return folder / (f"{HOST_KEY}-for-{target}-cert.pub" if target else f"{HOST_KEY}-cert.pub")
 
 
-def _read(folder: Path) -> _Found | None:
-    path = _path(folder)
+def _read(path: Path) -> _Found | None:
     if not path.exists():
         return None
     content = path.read_bytes()

@@ -183,7 +183,9 @@ async def _next_steps(config: Config, config_file: Path, state: State, unit: Uni
 
     async def lines(authority: AuthorityName) -> tuple[str, ...]:
         keys = [key for key in await state.ca_keys.list(authority) if key.status != "retired"]
-        return tuple(install_lines(keys, server.public_name, port))
+        return tuple(
+            install_lines(keys, server.public_name, port, [target.name for target in config.targets])
+        )
 
     steps = [
         Step(

@@ -172,11 +172,14 @@ async def test_the_host_certificate_under_the_old_key_is_shown_until_shortly_bef
 async def test_lines_to_install_are_those_of_every_trusted_key(rotating: Rotating) -> None:
     done = await rotating("host")
     assert install_lines([done.new, done.old], "bastion.example", 2222) == [
-        f"@cert-authority [bastion.example]:2222 {key.public} bastion-host-ca-{key.id}"
+        f"@cert-authority [bastion.example]:2222,*.bastion.example {key.public} bastion-host-ca-{key.id}"
         for key in (done.new, done.old)
     ]
     assert install_lines([done.new], "bastion.example", 22)[0].startswith(
-        "@cert-authority bastion.example ssh-"
+        "@cert-authority bastion.example,*.bastion.example ssh-"
+    )
+    assert install_lines([done.new], "bastion.example", 22, ["web-1", "db-1"])[0].startswith(
+        "@cert-authority bastion.example,*.bastion.example,web-1,db-1 ssh-"
     )
 
 
