@@ -76,7 +76,7 @@ def sign_in_page(action: str, people: Sequence[DevelopmentPerson]) -> Response:
 def _choice(people: Sequence[DevelopmentPerson]) -> str:
     cards = "".join(
         f'<label class="person"><input type="radio" name="person" value="{escape(person.user)}" required>'
-        f"<span><strong>{escape(person.name or person.user)}</strong>"
+        f"<span><strong>{escape(person.name or person.user)}</strong> &ensp;"
         f"<small>{escape(person.user)} · {escape(', '.join(person.groups) or 'no groups')}</small></span></label>"
         for person in people
     )
