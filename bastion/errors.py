@@ -48,7 +48,14 @@ class SignInError(BastionError):
 
 
 class TokenRejected(SignInError):
-    pass
+    """An ID token broke a rule. *reason* says precisely which, for the log; it never holds the token itself."""
+
+    def __init__(self, reason: str, message: str = "the provider's answer could not be verified") -> None:
+        super().__init__(
+            f"sign-in refused: {message}",
+            hint="Sign in again. If it is refused again, tell whoever runs the bastion; the reason is in its log.",
+        )
+        self.reason = reason
 
 
 class SessionRefused(BastionError):

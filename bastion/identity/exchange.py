@@ -20,10 +20,10 @@ from collections.abc import Awaitable, Callable
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from bastion.errors import SignInError
+from bastion.errors import SignInError, TokenRejected
 from bastion.identity.oidc import Provider
 from bastion.identity.people import Identity, identity_from_token
-from bastion.identity.verifier import LARGEST_TOKEN, IdTokenRejected, verify_id_token
+from bastion.identity.verifier import LARGEST_TOKEN, verify_id_token
 
 LARGEST_MESSAGE = LARGEST_TOKEN + 1024
 """Bytes of the longest line that either side sends; read no more than that."""
@@ -93,16 +93,16 @@ class Exchange:
         return _line({"hello": asdict(hello)})
 
     async def accept(self, token: str, public_key_blob: bytes) -> Identity:
-        """Verify the client's *token* for its key (RFC 4253 6.6 blob); raises SignInError and IdTokenRejected."""
+        """Verify the client's *token* for its key (RFC 4253 6.6 blob); raises SignInError and TokenRejected."""
         if self._spent:
-            raise IdTokenRejected("a second token on one challenge", "the challenge has been used")
+            raise TokenRejected("a second token on one challenge", "the challenge has been used")
         self._spent = True
         now = self._now()
         nonce = key_bound_nonce(self._challenge, public_key_blob)
         verified = await verify_id_token(self._provider, token, now=now, nonce=nonce)
         identity = identity_from_token(verified, self._provider.settings)
         if not await self._use_token(verified.digest, verified.expires_at):
-            raise IdTokenRejected("the token has been used before", "it has been used before")
+            raise TokenRejected("the token has been used before", "it has been used before")
         return identity
 
 

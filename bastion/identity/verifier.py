@@ -57,17 +57,6 @@ _HALF_HASHES = {
 }
 
 
-class IdTokenRejected(TokenRejected):
-    """A token broke a rule. *reason* says precisely which, for the log; it never holds the token itself."""
-
-    def __init__(self, reason: str, message: str = "the provider's answer could not be verified") -> None:
-        super().__init__(
-            f"sign-in refused: {message}",
-            hint="Sign in again. If it is refused again, tell whoever runs the bastion; the reason is in its log.",
-        )
-        self.reason = reason
-
-
 class KeySource(Protocol):
     """Where the verifier takes keys from: `oidc.Provider`."""
 
@@ -96,7 +85,7 @@ class VerifiedToken:
 async def verify_id_token(
     source: KeySource, token: str, *, now: float, nonce: str | None = None, access_token: str | None = None
 ) -> VerifiedToken:
-    """Verify *token* at *now* (Unix seconds); raise IdTokenRejected, or SignInError when there are no keys."""
+    """Verify *token* at *now* (Unix seconds); raise TokenRejected, or SignInError when there are no keys."""
     settings = source.settings
     header = _check_form(token, settings)  # 1, 2
     claims = await _verify_signature(source, token)  # 3, 4
@@ -118,24 +107,24 @@ def _check_form(token: str, settings: Issuer) -> dict[str, Any]:
     """Return the header, which is still untrusted."""
     # 1: shape
     if len(token) > LARGEST_TOKEN:
-        raise IdTokenRejected(f"the token has {len(token)} characters", "the provider's answer is too large")
+        raise TokenRejected(f"the token has {len(token)} characters", "the provider's answer is too large")
     if not token.isascii() or token.count(".") != 2:
-        raise IdTokenRejected("the token is not three parts of ASCII text")
+        raise TokenRejected("the token is not three parts of ASCII text")
 
     # 2: header
     allowed = _algorithms(settings)
     try:
         header = jws.extract_compact(token.encode(), registry=_registry(allowed)).headers()
     except (JoseError, ValueError, TypeError, RecursionError) as error:
-        raise IdTokenRejected(f"the token cannot be read: {error}") from error
+        raise TokenRejected(f"the token cannot be read: {error}") from error
     if not isinstance(header, dict):
-        raise IdTokenRejected("the header is not a JSON object")
+        raise TokenRejected("the header is not a JSON object")
     if header.get("alg") not in allowed:
-        raise IdTokenRejected(f"the algorithm {_shown(header.get('alg'))} is not among {', '.join(allowed)}")
+        raise TokenRejected(f"the algorithm {_shown(header.get('alg'))} is not among {', '.join(allowed)}")
     if "crit" in header:
-        raise IdTokenRejected("the header has critical extensions")
+        raise TokenRejected("the header has critical extensions")
     if str(header.get("typ", "JWT")).upper() != "JWT":
-        raise IdTokenRejected(f"a token of type {_shown(header.get('typ'))} is no ID token")
+        raise TokenRejected(f"a token of type {_shown(header.get('typ'))} is no ID token")
     return header
 
 
@@ -162,7 +151,7 @@ async def _verify_signature(source: KeySource, token: str) -> dict[str, Any]:
             # The provider may have rotated its keys; some even keep the key id.
             return _decode(token, await source.newer_keys(keys), registry)
     except (JoseError, ValueError, TypeError, RecursionError) as error:
-        raise IdTokenRejected(f"the signature cannot be verified: {error}") from error
+        raise TokenRejected(f"the signature cannot be verified: {error}") from error
 
 
 def _decode(token: str, keys: KeySet, registry: jws.JWSRegistry) -> dict[str, Any]:
@@ -189,30 +178,30 @@ def _check_registered_claims(
         )
     except ExpiredTokenError as error:
         reason = f"exp is {_shown(claims['exp'])}, now it is {now:.0f}"
-        raise IdTokenRejected(reason, "it has expired") from error
+        raise TokenRejected(reason, "it has expired") from error
     except MissingClaimError as error:
-        raise IdTokenRejected(f"{error.claim} is missing") from error
+        raise TokenRejected(f"{error.claim} is missing") from error
     except ClaimError as error:
         reason = f"{error.claim} is {_shown(claims.get(error.claim))}: {error.description}"
         if error.claim in ("aud", "azp"):
-            raise IdTokenRejected(reason, "it was made for another application") from error
-        raise IdTokenRejected(reason) from error
+            raise TokenRejected(reason, "it was made for another application") from error
+        raise TokenRejected(reason) from error
     except (JoseError, ValueError, TypeError) as error:
-        raise IdTokenRejected(f"the claims cannot be read: {error}") from error
+        raise TokenRejected(f"the claims cannot be read: {error}") from error
     if claims.get("azp", settings.client_id) != settings.client_id:  # the library passes over an empty one
-        raise IdTokenRejected(f"azp is {_shown(claims['azp'])}", "it was made for another application")
+        raise TokenRejected(f"azp is {_shown(claims['azp'])}", "it was made for another application")
 
 
 def _check_fresh_and_whole(claims: dict[str, Any], now: float) -> None:
     # 8: freshness
     if claims["iat"] < now - OLDEST - LEEWAY:
-        raise IdTokenRejected(
+        raise TokenRejected(
             f"iat is {_shown(claims['iat'])}, now it is {now:.0f}", "it was made too long ago"
         )
 
     # 9: subject
     if not 1 <= len(claims["sub"]) <= 255:
-        raise IdTokenRejected(f"sub has {len(claims['sub'])} characters")
+        raise TokenRejected(f"sub has {len(claims['sub'])} characters")
 
 
 def _check_binding(
@@ -220,7 +209,7 @@ def _check_binding(
 ) -> None:
     # 10: nonce
     if nonce is not None and not _same(claims.get("nonce"), nonce):
-        raise IdTokenRejected(
+        raise TokenRejected(
             "the nonce is not the expected one" if "nonce" in claims else "the nonce is missing",
             "it was made for another key or another attempt",
         )
@@ -229,7 +218,7 @@ def _check_binding(
     if access_token is None or "at_hash" not in claims:
         return  # optional in the code flow and the device grant (OpenID Connect Core 3.1.3.6)
     if not _same(claims["at_hash"], _half_hash(access_token, algorithm)):
-        raise IdTokenRejected("at_hash does not fit the access token")
+        raise TokenRejected("at_hash does not fit the access token")
 
 
 def _shown(value: object) -> str:

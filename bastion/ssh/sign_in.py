@@ -8,11 +8,10 @@ from typing import Self
 import asyncssh
 import structlog
 
-from bastion.errors import SignInError
+from bastion.errors import SignInError, TokenRejected
 from bastion.identity.device import DeviceLogin, sign_in_text, why_no_code
 from bastion.identity.people import Identity
 from bastion.identity.person import Person
-from bastion.identity.verifier import IdTokenRejected
 from bastion.sessions.session import Client
 from bastion.ssh.certificates import Rejected, person_of
 from bastion.ssh.front import Front
@@ -127,5 +126,5 @@ async def record_sign_in(front: Front, client: Client, grant: Grant) -> None:
 
 async def record_refusal(front: Front, client: Client, error: SignInError) -> None:
     """Write a failed sign-in to the audit log, with the precise reason where the message keeps it back."""
-    reason = error.reason if isinstance(error, IdTokenRejected) else error.message
+    reason = error.reason if isinstance(error, TokenRejected) else error.message
     await front.state.audit.record("sign-in.refused", client=str(client), reason=reason)

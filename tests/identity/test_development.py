@@ -12,11 +12,11 @@ import pytest
 from authlib.oauth2.rfc7636 import create_s256_code_challenge  # type: ignore[import-untyped]
 
 from bastion.config import model
-from bastion.errors import ConfigError
+from bastion.errors import ConfigError, TokenRejected
 from bastion.identity.development import DevelopmentIssuer
 from bastion.identity.oauth import Refusal, Tokens, ask_for_device_code, redeem_device_code
 from bastion.identity.oidc import Provider
-from bastion.identity.verifier import IdTokenRejected, verify_id_token
+from bastion.identity.verifier import verify_id_token
 from bastion.runtime.secrets import Secret
 from tests.browser import Browser, approve_device, deny_device
 from tests.identity.conftest import PEOPLE
@@ -205,7 +205,7 @@ async def test_keys_rotate(issuer: DevelopmentIssuer, keep_old: bool) -> None:
     if keep_old:
         assert (await verify_id_token(provider, old, now=time.time(), nonce="n")).subject
     else:
-        with pytest.raises(IdTokenRejected):
+        with pytest.raises(TokenRejected):
             await verify_id_token(provider, old, now=time.time(), nonce="n")
 
 

@@ -10,11 +10,10 @@ from typing import Any
 import pytest
 
 from bastion.config import model
-from bastion.errors import SignInError
+from bastion.errors import SignInError, TokenRejected
 from bastion.identity.development import DevelopmentIssuer
 from bastion.identity.device import LONGEST_WAIT, DeviceLogin, sign_in_text, why_no_code
 from bastion.identity.oidc import Provider
-from bastion.identity.verifier import IdTokenRejected
 from bastion.identity.web import Response
 from tests.browser import approve_device, deny_device
 from tests.identity.idp import NOW, Idp
@@ -134,7 +133,7 @@ async def test_an_error_instead_of_a_code_is_told(idp: Idp) -> None:
 
 async def test_a_token_that_is_not_for_us_signs_nobody_in(idp: Idp) -> None:
     login = await DeviceLogin.start(Provider(idp.settings()))
-    with pytest.raises(IdTokenRejected):
+    with pytest.raises(TokenRejected):
         await Patience(idp, answer({"id_token": idp.token(aud="other"), "access_token": "a"})).wait_for(login)
 
 

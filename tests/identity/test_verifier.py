@@ -18,8 +18,9 @@ from joserfc import jws
 from joserfc.jwk import ECKey, KeySet, OctKey, RSAKey
 
 from bastion.config import model
+from bastion.errors import TokenRejected
 from bastion.identity.oidc import Provider
-from bastion.identity.verifier import IdTokenRejected, VerifiedToken, verify_id_token
+from bastion.identity.verifier import VerifiedToken, verify_id_token
 from tests.identity.idp import EC, ED, NONCE, NOW, RSA, Idp, encode, public
 
 with warnings.catch_warnings(action="ignore"):
@@ -41,7 +42,7 @@ async def verify(idp: Idp, token: str, *, nonce: str | None = NONCE, **options: 
 
 async def rejection(idp: Idp, token: str, **options: Any) -> str:
     """The reason for which *token* is rejected."""
-    with pytest.raises(IdTokenRejected) as caught:
+    with pytest.raises(TokenRejected) as caught:
         await verify(idp, token, **options)
     assert token not in str(caught.value) + caught.value.reason or len(token) < 20
     return caught.value.reason
@@ -176,7 +177,7 @@ async def test_a_public_key_taken_for_an_hmac_secret_is_rejected(idp: Idp) -> No
             assert "algorithm 'HS256'" in await rejection(idp, token)
     # And were HS256 among our algorithms by mistake, an RSA key would still be none for it.
     settings = idp.settings().model_copy(update={"algorithms": ("RS256", "HS256")})
-    with pytest.raises(IdTokenRejected, match="could not be verified"):
+    with pytest.raises(TokenRejected, match="could not be verified"):
         await verify_id_token(Provider(settings), token, now=NOW, nonce=NONCE)
 
 
@@ -284,7 +285,7 @@ async def test_new_keys_are_found_after_a_rotation(idp: Idp) -> None:
     await verify_id_token(provider, idp.token(), now=NOW, nonce=NONCE)
     idp.keys = [public(NEW)]
     assert (await verify_id_token(provider, idp.token(NEW), now=NOW, nonce=NONCE)).subject
-    with pytest.raises(IdTokenRejected, match="could not be verified"):  # the old key is gone for good
+    with pytest.raises(TokenRejected, match="could not be verified"):  # the old key is gone for good
         await verify_id_token(provider, idp.token(), now=NOW, nonce=NONCE)
     assert idp.fetched["/jwks"] == 2
 
@@ -350,7 +351,7 @@ async def test_a_token_with_one_bit_changed_is_rejected(idp: Idp) -> None:
     provider = Provider(idp.settings())
     for place in range(0, len(token), 7):
         forged = token[:place] + ("A" if token[place] != "A" else "B") + token[place + 1 :]
-        with pytest.raises(IdTokenRejected):
+        with pytest.raises(TokenRejected):
             await verify_id_token(provider, forged, now=NOW, nonce=NONCE)
 
 
@@ -408,7 +409,7 @@ async def test_whatever_is_in_it_a_token_is_rejected_and_never_crashes_us(
         f"{encode(header)}.{encode(claims)}.AAAA",
         f"{encode(header)}.{signed.split('.', 1)[1]}",
     ):
-        with pytest.raises(IdTokenRejected):
+        with pytest.raises(TokenRejected):
             await verify_id_token(_Keys(), token, now=NOW, nonce=NONCE)
 
 

@@ -11,14 +11,14 @@ import httpx2
 import pytest
 
 from bastion.config import model
-from bastion.errors import SignInError
+from bastion.errors import SignInError, TokenRejected
 from bastion.identity.device import DeviceLogin
 from bastion.identity.exchange import Exchange, Hello, key_bound_nonce, read_hello
 from bastion.identity.loopback import provider_of, sign_in_with_browser
 from bastion.identity.oauth import Tokens, ask_for_device_code, redeem_device_code
 from bastion.identity.oidc import Provider
 from bastion.identity.people import Identity
-from bastion.identity.verifier import IdTokenRejected, verify_id_token
+from bastion.identity.verifier import verify_id_token
 from bastion.runtime.secrets import Secret
 from tests.browser import Browser
 from tests.identity.door import Door
@@ -101,7 +101,7 @@ async def test_the_same_token_is_worth_nothing_for_another_key(certified: str) -
     server = exchange(provider(certified))
     hello = read_hello(server.hello())
     token = await sign_in_by_browser(hello, key_bound_nonce(hello.challenge, KEY), "alice")
-    with pytest.raises(IdTokenRejected, match="made for another key"):
+    with pytest.raises(TokenRejected, match="made for another key"):
         await server.accept(token, KEY + b"\1")
 
 
@@ -126,7 +126,7 @@ async def test_people_go_on_signing_in_when_the_keys_are_rotated(certified: str,
     if way == "soft":
         assert (await verify_id_token(subject, before, now=time.time())).subject == "alice"
     else:
-        with pytest.raises(IdTokenRejected, match="could not be verified"):
+        with pytest.raises(TokenRejected, match="could not be verified"):
             await verify_id_token(subject, before, now=time.time())
 
 
@@ -144,7 +144,7 @@ async def token_by_code(subject: Provider) -> str:
 
 async def test_a_token_for_another_application_signs_nobody_in(certified: str) -> None:
     token = await token_by_code(provider(certified, client_id="another-application"))
-    with pytest.raises(IdTokenRejected, match="made for another application"):
+    with pytest.raises(TokenRejected, match="made for another application"):
         await verify_id_token(provider(certified), token, now=time.time())
 
 
