@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import sys
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import click
@@ -13,22 +12,9 @@ import click
 from cli.output import clean, is_coloured, json_option, print_json
 from cli.sessions import open_index
 from cli.settings import Settings, pass_settings
-from recorder.catalog import is_live, recordings
-from recorder.keys import VerifyKey, public_path
-from recorder.names import is_id
-from recorder.verify import Verdict, verify_file
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Finding:
-    """What was found out about one recording."""
-
-    name: str
-    path: Path
-    is_good: bool
-    state: str
-    reason: str
-    verdict: Verdict | None = None
+from recorder.catalog import recordings
+from recorder.inspection import Finding, inspect
+from recorder.keys import VerifyKey, published_keys
 
 
 @click.command()
@@ -64,11 +50,7 @@ def verify(
 
 
 def _keys(settings: Settings, files: Sequence[Path]) -> list[VerifyKey]:
-    if not files:
-        # recorder-key.pub, and the retired ones that were put beside it under other names
-        own = public_path(settings.config.recorder_key_file)
-        files = sorted(own.parent.glob(f"{settings.config.recorder_key_file.name}*.pub")) or [own]
-    return [VerifyKey.load(file) for file in files]
+    return [VerifyKey.load(file) for file in files] or published_keys(settings.config.recorder_key_file)
 
 
 async def _paths(settings: Settings, named: Sequence[str], is_all: bool) -> tuple[list[Path], list[Finding]]:
@@ -102,8 +84,8 @@ def _is_file(text: str) -> bool:
 
 def _verify(paths: Sequence[Path], keys: Sequence[VerifyKey], *, shows_progress: bool) -> list[Finding]:
     if not (shows_progress and sys.stderr.isatty()):
-        return [_find(path, keys) for path in paths]
-    return [_find(path, keys) for path in _with_progress(paths)]
+        return [inspect(path, keys) for path in paths]
+    return [inspect(path, keys) for path in _with_progress(paths)]
 
 
 def _with_progress(paths: Sequence[Path]) -> Iterator[Path]:
@@ -111,26 +93,6 @@ def _with_progress(paths: Sequence[Path]) -> Iterator[Path]:
     from rich.progress import track
 
     yield from track(paths, description="Verifying", console=Console(stderr=True), transient=True)
-
-
-def _find(path: Path, keys: Iterable[VerifyKey]) -> Finding:
-    verdict = verify_file(path, keys)
-    state, reason, is_good = str(verdict.state), verdict.reason, verdict.state == "sealed"
-    if verdict.id is not None and is_id(path.stem) and verdict.id != path.stem:
-        state, reason, is_good = (
-            "changed",
-            f"the file is named {path.stem}, but it is the recording {verdict.id}",
-            False,
-        )
-    elif verdict.state == "unsealed" and is_live(path):
-        state, reason, is_good = (
-            "live",
-            f"lines 1 to {verdict.signed_lines} are as they were signed; it still runs",
-            True,
-        )
-    return Finding(
-        name=verdict.id or str(path), path=path, is_good=is_good, state=state, reason=reason, verdict=verdict
-    )
 
 
 def _as_data(finding: Finding) -> dict[str, object]:

@@ -138,6 +138,12 @@ def public_path(path: Path) -> Path:
     return path.with_name(path.name + ".pub")
 
 
+def published_keys(private: Path) -> list[VerifyKey]:
+    """The public keys beside the *private* key file: the present one, and retired ones under longer names."""
+    own = public_path(private)
+    return [VerifyKey.load(file) for file in sorted(own.parent.glob(f"{private.name}*.pub")) or [own]]
+
+
 def _write_new(path: Path, content: bytes, mode: int) -> None:
     descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, mode)
     with os.fdopen(descriptor, "wb") as file:

@@ -116,6 +116,7 @@ BUILTINS: dict[str, Builtin] = {
     ),
     "play": Builtin(usage="play ID", summary="replay one (needs ssh -t for keys)", run=replay.play),
     "follow": Builtin(usage="follow ID", summary="watch one while it runs", run=replay.follow),
+    "verify": Builtin(usage="verify ID…", summary="say whether recordings are unchanged", run=replay.verify),
     "whoami": Builtin(usage="whoami [--json]", summary="who you are here, and until when", run=_whoami),
     "logout": Builtin(usage="logout", summary="end this sign-in everywhere", run=_logout),
     "help": Builtin(usage="help", summary="this list", run=_help),

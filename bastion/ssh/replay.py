@@ -17,6 +17,8 @@ from recorder.errors import NoSuchSession
 from recorder.follow import follow as follow_recording
 from recorder.follow import followed_text
 from recorder.index import Filter
+from recorder.inspection import inspect
+from recorder.keys import published_keys
 from recorder.playback import shown_text
 from recorder.player import Player
 from recorder.screen_filter import ScreenFilter
@@ -65,6 +67,20 @@ async def follow(call: Call) -> int:
         async for text in followed_text(row.path, ScreenFilter()):
             await call.terminal.say(text)
     return 0
+
+
+async def verify(call: Call) -> int:
+    """Say whether recordings are as they were written."""
+    if not call.arguments:
+        raise UsageError("usage: verify ID…", hint="sessions lists the ids.")
+    keys = published_keys(call.front.config().recorder_key_file)
+    is_good = True
+    for text in call.arguments:
+        row = await _find(call, text)
+        finding = await asyncio.to_thread(inspect, row.path, keys)
+        is_good = is_good and finding.is_good
+        await call.terminal.say(f"{row.id}  {finding.state}: {finding.reason}\n")
+    return 0 if is_good else 1
 
 
 async def _print(call: Call, path: Path) -> None:
