@@ -84,7 +84,6 @@ class Bastion:
         self._state = state
         self._now = now
         self._next_reload = 0.0
-        self._following: asyncio.Task[None] | None = None
         self._authorities = authorities
         self._listener: Listener | None = None
         self._supervisor = Supervisor(report_failure)
@@ -132,7 +131,6 @@ class Bastion:
                 f"cannot listen on port {server.port}: {error.strerror}",
                 hint="Choose another address or port in the section [server].",
             ) from error
-        self._following = self._supervisor.spawn(self._follow_state(), name="follow the state")
         log.info("server.ready", port=port, issuer=self._provider.settings.issuer)
         return Ready(port=port, issuer=self._provider.settings.issuer)
 
@@ -150,26 +148,13 @@ class Bastion:
             self._provider = Provider(issuer)
         log.info("config.reloaded", targets=len(config.targets), rules=len(config.policy.rules))
 
-    async def stop(self, hurry: asyncio.Event) -> None:
-        """Close in phases; *hurry* cuts the time that sessions have to finish by themselves."""
+    async def drain(self, hurry: asyncio.Event) -> None:
+        """Accept no more connections, and give sessions time to finish; *hurry* cuts it short."""
         if self._listener is not None:
             self._listener.close()
-        if self._live:
-            log.info("server.draining", sessions=len(self._live))
-            await self._drain(hurry)
-        for session in self._live.all():
-            session.stop(
-                Outcome(ending="server stopped", message="the bastion is being stopped", exit_code=75)
-            )
-        await self._live.wait_idle(END_TIMEOUT)
-        if self._following is not None:
-            self._following.cancel()
-        # Clients leave by themselves once they have heard how their session ended; the others are cut off.
-        await self._supervisor.wait(LEAVE_TIMEOUT)
-        await self._supervisor.close(END_TIMEOUT)
-        log.info("server.stopped")
-
-    async def _drain(self, hurry: asyncio.Event) -> None:
+        if not self._live:
+            return
+        log.info("server.draining", sessions=len(self._live))
         timeout = self._config.server.drain_timeout.total_seconds()
         async with asyncio.TaskGroup() as group:
             idle = group.create_task(self._live.wait_idle(timeout))
@@ -178,15 +163,32 @@ class Bastion:
             idle.cancel()
             hurried.cancel()
 
-    async def _follow_state(self) -> None:
-        """Act on what commands change: revocations, locks, rotated keys; and targets, which they note in the audit."""
+    async def stop(self) -> None:
+        """End what still runs, and every connection."""
+        if self._listener is not None:
+            self._listener.close()
+        for session in self._live.all():
+            session.stop(
+                Outcome(ending="server stopped", message="the bastion is being stopped", exit_code=75)
+            )
+        await self._live.wait_idle(END_TIMEOUT)
+        # Clients leave by themselves once they have heard how their session ended; the others are cut off.
+        await self._supervisor.wait(LEAVE_TIMEOUT)
+        await self._supervisor.close(END_TIMEOUT)
+        log.info("server.stopped")
+
+    async def follow_state(self) -> None:
+        """Act on what commands change: revocations, locks, rotated keys; and targets, which they note in the audit.
+
+        Runs until it is cancelled. Whatever it raises is a bug, and then the server must not go on: it would not notice
+        that somebody was locked out.
+        """
         while True:
             await asyncio.sleep(STATE_POLL)
             try:
                 await self._look_at_state()
-            except (
-                BastionError
-            ) as error:  # a key that cannot be read must not stop us from noticing revocations
+            except BastionError as error:
+                # A key that cannot be read must not stop us from noticing revocations.
                 log.error("state.not-followed", reason=error.message, hint=error.hint)
 
     async def _look_at_state(self) -> None:
@@ -283,8 +285,12 @@ async def serve(path: Path, *, on_ready: Callable[[Ready], None] = lambda ready:
         loop.add_signal_handler(signal.SIGHUP, bastion.reload)
         try:
             on_ready(await bastion.start())
-            await stopping.wait()
+            async with asyncio.TaskGroup() as group:
+                following = group.create_task(bastion.follow_state())
+                await stopping.wait()
+                await bastion.drain(hurry)
+                following.cancel()
         finally:
-            await bastion.stop(hurry)
+            await bastion.stop()
             for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
                 loop.remove_signal_handler(number)
