@@ -34,14 +34,13 @@ from bastion.ssh.arrivals import Arrivals
 from bastion.ssh.connection import Connection
 from bastion.ssh.front import Front
 from bastion.state.store import State
-from bastion.transport.algorithms import connection_options
+from bastion.transport.algorithms import server_options
 from bastion.transport.hooks import Listener
 from recorder.keys import SigningKey
 from recorder.store import Store
 
 log = structlog.get_logger()
 
-SERVER_VERSION = "bastion"
 KEEPALIVE_INTERVAL = 30
 STATE_POLL = 0.25
 """Seconds between looks for what a command changed in the state: a revoked session ends within a second."""
@@ -115,13 +114,9 @@ class Bastion:
         server = self._config.server
         self._listener = Listener(
             lambda: Connection(self._front),
-            server_version=SERVER_VERSION,
             login_timeout=server.sign_in_timeout.total_seconds(),
             keepalive_interval=KEEPALIVE_INTERVAL,
-            allow_pty=True,
-            agent_forwarding=False,
-            password_auth=False,
-            **connection_options(),
+            **server_options(),
         )
         await self._reload_authorities()
         try:

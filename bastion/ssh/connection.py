@@ -1,16 +1,15 @@
-"""One client connection: who it is, and the group its channels run in.
+"""One client connection: who it is, and what it may ask for.
 
 asyncssh calls back; these callbacks only translate. One supervised task owns a TaskGroup for the channels of the
-connection, and ends when the connection is lost and they have. Route and recording belong to a channel, never to the
-connection: two channels of a multiplexed connection may go to two targets, each with its own decision.
+connection (`served.py`), and ends when the connection is lost and they have. Route and recording belong to a channel,
+never to the connection: two channels of a multiplexed connection may go to two targets, each with its own decision.
 """
 
 from __future__ import annotations
 
 import asyncio
 import dataclasses
-from collections.abc import Sequence
-from typing import cast
+from collections.abc import Awaitable, Sequence
 
 import asyncssh
 import structlog
@@ -20,11 +19,11 @@ from bastion.errors import BastionError
 from bastion.identity.person import Person
 from bastion.sessions.session import Client
 from bastion.ssh.certificates import Accepted, Rejected, judge
-from bastion.ssh.door import serve_channel
 from bastion.ssh.front import Front
+from bastion.ssh.jump import open_jump, prohibited
+from bastion.ssh.served import ServedConnection
 from bastion.ssh.sign_in import DeviceSignIn
-from bastion.transport.endpoint import ClientEnd
-from bastion.transport.hooks import CertificateFacts, ServerConnection, is_weak
+from bastion.transport.hooks import CertificateFacts, is_weak
 
 log = structlog.get_logger()
 
@@ -35,25 +34,21 @@ _KEEPALIVE = 10.0
 """Seconds between packets that keep NATs open while a person signs in."""
 
 
-class Connection(asyncssh.SSHServer):
+class Connection(ServedConnection):
     """The server side of one client connection (an `Owner` for the transport)."""
 
     def __init__(self, front: Front) -> None:
-        self._front = front
-        self._lost = asyncio.Event()
-        self._group: asyncio.TaskGroup | None = None
+        super().__init__(front)
         self._certified: dict[int, Person] = {}
         self._certificate_problem: Rejected | None = None
         self._sign_in: DeviceSignIn | None = None
         self._signed_in: Person | None = None
         self._has_arrived = False
-        self.username = ""
-        self.client = Client(address="", port=0)
 
     # The connection as a whole
 
     def connection_made(self, conn: asyncssh.SSHServerConnection) -> None:
-        self._conn = cast(ServerConnection, conn)
+        super().connection_made(conn)
         peer = conn.get_extra_info("peername")
         self.client = Client(address=peer[0], port=peer[1])
         self._has_arrived = self._front.arrivals.admit(peer[0])
@@ -63,7 +58,7 @@ class Connection(asyncssh.SSHServer):
             )
             conn.abort()
             return
-        self._front.supervisor.spawn(self._live(), name=f"connection {self.client}")
+        self._front.supervisor.spawn(self.live(), name=f"connection {self.client}")
 
     def auth_completed(self) -> None:
         self._settle()
@@ -79,14 +74,7 @@ class Connection(asyncssh.SSHServer):
         self._settle()
         if self._sign_in is not None:
             self._sign_in.close()
-        self._lost.set()
-
-    async def _live(self) -> None:
-        try:
-            async with asyncio.TaskGroup() as self._group:
-                await self._lost.wait()
-        finally:
-            self._conn.abort()
+        super().connection_lost(exc)
 
     # Who is it?
 
@@ -179,7 +167,6 @@ class Connection(asyncssh.SSHServer):
 
     @property
     def person(self) -> Person | None:
-        """Who was let in; None for `login`, which only proved a key."""
         proof = self._conn.proof
         if proof is None:
             return None
@@ -189,14 +176,18 @@ class Connection(asyncssh.SSHServer):
 
     @property
     def proven_key(self) -> asyncssh.SSHKey | None:
-        """The key whose possession the client proved, if any."""
         return self._conn.proof.key if self._conn.proof is not None else None
 
-    # Channels
+    # Through to a target
 
-    def session_requested(self) -> tuple[asyncssh.SSHServerChannel[bytes], ClientEnd]:
-        return self._conn.session_channel(), ClientEnd(self._started)
+    def connection_requested(
+        self, dest_host: str, dest_port: int, orig_host: str, orig_port: int
+    ) -> tuple[asyncssh.SSHTCPChannel[bytes], Awaitable[asyncssh.SSHTCPSession[bytes]]]:
+        return self._conn.tcp_channel(), self._jump(dest_host, dest_port)
 
-    def _started(self, channel: ClientEnd) -> None:
-        assert self._group is not None
-        self._group.create_task(serve_channel(channel, self, self._front))
+    async def _jump(self, host: str, port: int) -> asyncssh.SSHTCPSession[bytes]:
+        try:
+            return await open_jump(self._front, self, host, port)
+        except BastionError as error:
+            log.error("jump.failed", client=str(self.client), reason=error.message)
+            raise prohibited("the bastion cannot answer for this target now") from error

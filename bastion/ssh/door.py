@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import dataclasses
 from collections.abc import Coroutine, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 import asyncssh
 import structlog
@@ -23,7 +23,7 @@ from bastion.ssh.builtins import run_builtin
 from bastion.ssh.front import Front
 from bastion.ssh.login import run_login
 from bastion.ssh.picker import Entry, pick
-from bastion.ssh.route import ToBuiltin, ToPicker, ToTarget, route
+from bastion.ssh.route import Route, ToBuiltin, ToPicker, ToTarget, route
 from bastion.ssh.terminal import ChannelTerminal
 from bastion.transport.endpoint import ClientEnd
 from bastion.transport.request import SessionRequest
@@ -31,16 +31,26 @@ from policy.errors import PolicyError
 from recorder.errors import RecorderError
 from recorder.events import Exited, Killed
 
-if TYPE_CHECKING:
-    from bastion.ssh.connection import Connection
-
 log = structlog.get_logger()
 
 NO_TARGET = 64
 """Exit status where nobody named a target and there is no terminal to choose one in (EX_USAGE)."""
 
 
-async def serve_channel(channel: ClientEnd, connection: Connection, front: Front) -> None:
+class Caller(Protocol):
+    """The connection a channel came in by: whose it is, and the target it was made for, if it was for one alone."""
+
+    client: Client
+    username: str
+    target: str | None
+
+    @property
+    def person(self) -> Person | None: ...
+    @property
+    def proven_key(self) -> asyncssh.SSHKey | None: ...
+
+
+async def serve_channel(channel: ClientEnd, connection: Caller, front: Front) -> None:
     """Serve one session channel and close it; every refusal is told, none is raised."""
     with structlog.contextvars.bound_contextvars(client=str(connection.client)):
         try:
@@ -55,11 +65,12 @@ async def serve_channel(channel: ClientEnd, connection: Connection, front: Front
 class _Visit:
     """What one channel needs to know of its connection."""
 
-    def __init__(self, channel: ClientEnd, connection: Connection, front: Front) -> None:
+    def __init__(self, channel: ClientEnd, connection: Caller, front: Front) -> None:
         self._channel = channel
         self._front = front
         self._client: Client = connection.client
         self._username: str = connection.username
+        self._only_target: str | None = connection.target
         self._person: Person | None = connection.person
         self._key: asyncssh.SSHKey | None = connection.proven_key
         self._terminal = ChannelTerminal(channel)
@@ -72,9 +83,7 @@ class _Visit:
             )
         person = self._person
         admission = self._front.admission
-        there = route(
-            self._username, self._channel.request, lambda name: admission.visible(person, name) is not None
-        )
+        there = self._route(person)
         match there:
             case ToBuiltin("login", arguments):
                 return await self._builtin(
@@ -92,6 +101,12 @@ class _Visit:
                 return (await self._session(person, target, login, request)).told
             case ToPicker(words):
                 return await self._picker(person, words)
+
+    def _route(self, person: Person) -> Route:
+        if self._only_target is not None:  # the user name is then the login, whatever else it may mean
+            return ToTarget(self._only_target, self._username, self._channel.request)
+        visible = self._front.admission.visible
+        return route(self._username, self._channel.request, lambda name: visible(person, name) is not None)
 
     async def _builtin(self, work: Coroutine[Any, Any, int]) -> Exited | None:
         """Run a command of ours for as long as the client is there."""

@@ -35,6 +35,21 @@ SIGNATURE: Final = (
 MIN_RSA_BITS: Final = 2048
 
 
+SERVER_VERSION: Final = "bastion"
+"""What we say we are: no more than a client must know."""
+
+
+def server_options() -> dict[str, Any]:
+    """Options of every connection on which we are the server."""
+    return {
+        "server_version": SERVER_VERSION,
+        "allow_pty": True,
+        "agent_forwarding": False,
+        "password_auth": False,
+        **connection_options(),
+    }
+
+
 def connection_options() -> dict[str, Any]:
     """Options common to both legs. Compression is off: zlib has no limit on what it inflates to."""
     return {

@@ -235,10 +235,35 @@ class ServerConnection(_Tuned, SSHServerConnection):
         # dbclient guesses the key exchange; with this pseudo-algorithm a wrong guess is dropped as RFC 4253 asks.
         return [*super()._get_extra_kex_algs(), b"kexguess2@matt.ucc.asn.au"]
 
+    def check_certificate_permission(self, permission: str) -> bool:
+        # Whether anything is forwarded our owner says, each time it is asked for. What a certificate permits is for
+        # servers that trust the user CA and know no policy: ours permit a terminal and nothing else.
+        return permission == "port-forwarding" or super().check_certificate_permission(permission)
+
+    def tcp_channel(self) -> asyncssh.SSHTCPChannel[bytes]:
+        """A channel for a connection that the client asks for."""
+        self._update_recv_pktlen(PACKET)
+        return _TCPChannel(self, self._loop, None, "strict", WINDOW, PACKET)
+
     def session_channel(self) -> asyncssh.SSHServerChannel[bytes]:
         """A channel for a session of raw bytes, without asyncssh's line editor."""
         self._update_recv_pktlen(PACKET)
         return _ServerChannel(self, self._loop, True, False, False, 0, 0, None, "strict", WINDOW, PACKET)
+
+
+async def nested_connection(
+    make_owner: Callable[[], asyncssh.SSHServer],
+    host_keys: Sequence[tuple[asyncssh.SSHKey, asyncssh.SSHCertificate]],
+    limits: Limits,
+    **options: Any,
+) -> asyncssh.SSHTCPSession[bytes]:
+    """A connection that lives inside a channel: it is itself the session of a `tcp_channel`, without any socket."""
+    settings = await SSHServerConnectionOptions.construct(
+        None, config=None, server_factory=make_owner, server_host_keys=list(host_keys), **options
+    )
+    connection = ServerConnection(asyncio.get_running_loop(), settings)
+    connection.limits = limits
+    return cast("asyncssh.SSHTCPSession[bytes]", connection)  # not by its type, but by what it does
 
 
 class ClientConnection(_Tuned, SSHClientConnection):

@@ -32,6 +32,7 @@ def test_asyncssh_is_the_version_the_hooks_were_written_for() -> None:
             "validate_public_key",
             ["self", "username", "key_data", "msg", "signature"],
         ),
+        (connection.SSHServerConnection, "check_certificate_permission", ["self", "permission"]),
         (channel.SSHChannel, "_flush_send_buf", ["self"]),
         (channel.SSHChannel, "_pause_resume_writing", ["self"]),
     ],
@@ -42,7 +43,11 @@ def test_overridden_method_still_has_its_shape(owner: type, name: str, parameter
 
 @pytest.mark.parametrize(
     ("make", "count"),
-    [(channel.SSHServerChannel.__init__, 12), (channel.SSHClientChannel.__init__, 8)],
+    [
+        (channel.SSHServerChannel.__init__, 12),
+        (channel.SSHClientChannel.__init__, 8),
+        (channel.SSHTCPChannel.__init__, 7),
+    ],
 )
 def test_channels_are_made_with_the_arguments_we_pass(make: object, count: int) -> None:
     assert callable(make)
@@ -97,3 +102,11 @@ def test_weak_rsa_keys_are_told_from_strong_ones() -> None:
     assert hooks.is_weak(weak)
     assert not hooks.is_weak(strong)
     assert not hooks.is_weak(asyncssh.generate_private_key("ssh-ed25519"))
+
+
+@pytest.mark.parametrize("name", ["connection_made", "data_received", "eof_received", "session_started"])
+def test_connection_does_as_the_session_of_a_channel(name: str) -> None:
+    """A nested connection is the session of a direct-tcpip channel by what it can do, not by its type."""
+    ours = list(inspect.signature(getattr(hooks.ServerConnection, name)).parameters)
+    theirs = list(inspect.signature(getattr(asyncssh.SSHTCPSession, name)).parameters)
+    assert len(ours) == len(theirs)

@@ -1,0 +1,69 @@
+"""What every connection has that channels come in by, the client's own and those that jump through it.
+
+It owns the TaskGroup its channels run in, and refuses whatever it does not know how to record. Who the person is and
+where their channels go, the two kinds of connection know.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from abc import abstractmethod
+from typing import cast
+
+import asyncssh
+
+from bastion.identity.person import Person
+from bastion.sessions.session import Client
+from bastion.ssh.door import serve_channel
+from bastion.ssh.front import Front
+from bastion.transport.endpoint import ClientEnd
+from bastion.transport.hooks import ServerConnection
+
+
+class ServedConnection(asyncssh.SSHServer):
+    """The server side of a connection; `live` runs for as long as it lasts."""
+
+    target: str | None = None
+
+    def __init__(self, front: Front) -> None:
+        self._front = front
+        self._lost = asyncio.Event()
+        self._group: asyncio.TaskGroup | None = None
+        self.username = ""
+        self.client = Client(address="", port=0)
+
+    @property
+    @abstractmethod
+    def person(self) -> Person | None:
+        """Who was let in; None for somebody who only proved a key."""
+
+    @property
+    @abstractmethod
+    def proven_key(self) -> asyncssh.SSHKey | None:
+        """The key whose possession the client proved, if any."""
+
+    def connection_made(self, conn: asyncssh.SSHServerConnection) -> None:
+        self._conn = cast(ServerConnection, conn)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._lost.set()
+
+    async def live(self) -> None:
+        """Run the channels of the connection until it is lost and they have ended."""
+        try:
+            async with asyncio.TaskGroup() as self._group:
+                await self._lost.wait()
+        finally:
+            self._conn.abort()
+
+    def adopt(self, inner: ServedConnection) -> None:
+        """Let a connection inside a channel of this one live, no longer than this one."""
+        assert self._group is not None
+        self._group.create_task(inner.live())
+
+    def session_requested(self) -> tuple[asyncssh.SSHServerChannel[bytes], ClientEnd]:
+        return self._conn.session_channel(), ClientEnd(self._started)
+
+    def _started(self, channel: ClientEnd) -> None:
+        assert self._group is not None
+        self._group.create_task(serve_channel(channel, self, self._front))
