@@ -13,7 +13,7 @@ from bastion.ca.authorities import Authorities
 from bastion.config.model import SshTarget
 from bastion.config.write import write_target
 from bastion.errors import ConfigError
-from bastion.ops.targets import Check, HostKey, check, scan, setup_lines
+from bastion.ops.targets import Check, HostKey, check, login_to_try, scan, setup_lines
 from bastion.state.store import State
 from cli.output import Column, clean, json_option, print_json, print_rows
 from cli.settings import Settings, pass_settings
@@ -119,7 +119,7 @@ def list_targets(settings: Settings, as_json: bool) -> None:
 
 @target.command("check")
 @click.argument("name", required=False)
-@click.option("--login", help="The login to try; by default the target's own, or root.")
+@click.option("--login", help="The login to try; by default one that sessions take.")
 @json_option
 @pass_settings
 def check_targets(settings: Settings, name: str | None, login: str | None, as_json: bool) -> int:
@@ -146,7 +146,14 @@ async def _check(
     authorities = await Authorities.open(
         config.keys_folder, state, config.certificates, config.server.public_name, time.time
     )
-    return [await check(t, login or t.login or "root", authorities) for t in targets]
+    return [await check(t, _login(t, settings, login), authorities) for t in targets]
+
+
+def _login(chosen: SshTarget, settings: Settings, login: str | None) -> str:
+    found = login or login_to_try(chosen, settings.config.policy.rules)
+    if found is None:
+        raise ConfigError(f"no rule names a login for {chosen.name}", hint="Name one with --login.")
+    return found
 
 
 @target.command("scan")

@@ -12,6 +12,10 @@ from bastion.ca.authorities import Authorities
 from bastion.config.model import SshTarget
 from bastion.connectors.ssh import connect_to
 from bastion.errors import TargetError
+from bastion.sessions.admission import facts_of
+from policy.match import names_target
+from policy.patterns import is_login
+from policy.rules import Rule
 
 HOST_KEY_ALGORITHMS = ("ssh-ed25519", "ecdsa-sha2-nistp256", "rsa-sha2-512")
 """Kinds of host key that are asked for, best first."""
@@ -90,6 +94,14 @@ async def check(target: SshTarget, login: str, authorities: Authorities) -> Chec
         await connection.wait_closed()
         return Check(target=target.name, login=login, is_behind=not newest_only)
     return Check(target=target.name, login=login, problem=failure.message, hint=_advice(target, failure))
+
+
+def login_to_try(target: SshTarget, rules: Sequence[Rule]) -> str | None:
+    """A login that sessions on *target* take: its own, or the first that a rule names; None if none does."""
+    if target.login is not None:
+        return target.login
+    named = (rule for rule in rules if rule.effect == "allow" and names_target(rule, facts_of(target)))
+    return next((login for rule in named for login in rule.logins if is_login(login)), None)
 
 
 def _advice(target: SshTarget, error: TargetError) -> str:
