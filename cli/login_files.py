@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from ipaddress import ip_address
 from pathlib import Path
 
 import asyncssh
@@ -38,7 +39,8 @@ def config_block(place: Place, stored: Stored) -> str:
     """The ssh_config lines that make `ssh <alias>` use the credential.
 
     CertificateFile and IdentitiesOnly put the certificate first: an agent full of other keys would use up the
-    server's patience before ssh came to it.
+    server's patience before ssh came to it. Targets are reached through it by their long names, as its host
+    certificates call them; one that is called by an address has no such names.
     """
     lines = [
         f"Host {place.alias}",
@@ -48,6 +50,7 @@ def config_block(place: Place, stored: Stored) -> str:
         f"    IdentityFile {_quoted(stored.key)}",
         f"    CertificateFile {_quoted(stored.certificate)}",
         "    IdentitiesOnly yes",
+        *([] if _is_ip(place.host) else [f"Host *.{place.host}", f"    ProxyJump {place.alias}"]),
     ]
     return "".join(f"{line}\n" for line in lines)
 
@@ -91,6 +94,14 @@ async def add_to_agent(credential: Credential, place: Place, *, agent: str | Non
     except (OSError, ValueError, asyncssh.Error) as error:
         return str(error)
     return None
+
+
+def _is_ip(host: str) -> bool:
+    try:
+        ip_address(host)
+    except ValueError:
+        return False
+    return True
 
 
 def _quoted(path: Path) -> str:

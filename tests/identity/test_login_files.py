@@ -112,6 +112,17 @@ def test_ssh_reads_the_block_as_it_is_meant_also_with_odd_folders(tmp_path: Path
     assert named == [str(stored.key), str(stored.certificate)]
 
 
+def test_long_names_of_targets_lead_through_the_bastion_unless_it_is_called_by_an_address(
+    tmp_path: Path,
+) -> None:
+    stored = Stored(key=tmp_path / "k", certificate=tmp_path / "k-cert.pub")
+    config = tmp_path / "config"
+    write_config(config, "lab", config_block(Place(host="lab.example.com", alias="lab"), stored))
+    assert effective(config, "web-1.lab.example.com")["proxyjump"] == ["lab"]
+    assert "proxyjump" not in effective(config, "lab")
+    assert "ProxyJump" not in config_block(Place(host="192.0.2.7"), stored)
+
+
 def test_the_block_is_written_once_replaced_in_place_and_changes_nothing_else(tmp_path: Path) -> None:
     real = tmp_path / "dotfiles" / "ssh_config"
     real.parent.mkdir()
