@@ -245,7 +245,11 @@ async def opened(path: Path, *, now: Callable[[], float] = time.time) -> AsyncIt
         )
         key = SigningKey.load(config.recorder_key_file)
         store = await Store.open(
-            config.recordings_folder, key=key, durability=config.recording.durability, now=now
+            config.recordings_folder,
+            key=key,
+            durability=config.recording.durability,
+            is_searchable=config.recording.search,
+            now=now,
         )
         stack.push_async_callback(store.close)
         for row in await store.recover():

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import sqlite3
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Iterable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,6 +23,8 @@ from recorder.names import SessionId, as_typed
 
 FILE = "index.db"
 SCHEMA = 1  # changes with the table: there is no migration, the index is rebuilt
+
+_PAGE = 100
 
 Rows = list[SessionRow]
 Broken = list[tuple[Path, FormatError]]
@@ -57,6 +59,7 @@ class Filter:
     target: str | None = None
     kind: str | None = None
     ending: str | None = None
+    exit_status: int | None = None
     since: float | None = None
     until: float | None = None
     limit: int | None = None
@@ -66,7 +69,7 @@ class Index:
     """An open index of the recordings in *folder*."""
 
     def __init__(self, folder: Path, database: aiosqlite.Connection) -> None:
-        self._folder = folder
+        self.folder = folder
         self._database = database
         self._writing = asyncio.Lock()  # a connection has one transaction, whoever awaits
 
@@ -83,7 +86,7 @@ class Index:
         """After a failure: open the index again, and bring it up with the files."""
         async with self._writing:
             await self._database.close()
-            self._database, _ = await _open_or_create(self._folder / FILE)
+            self._database, _ = await _open_or_create(self.folder / FILE)
         await self.rebuild()
 
     @classmethod
@@ -106,6 +109,26 @@ class Index:
             (*values, -1 if narrow is None or narrow.limit is None else narrow.limit),
         )
         return [self._row(row) for row in rows]
+
+    async def walk(self, narrow: Filter, ids: Sequence[SessionId]) -> AsyncIterator[SessionRow]:
+        """Those of *ids* that pass *narrow* (but for its limit), newest first, a few at a time from the database."""
+        where, values = _conditions(narrow)
+        where = f"{where} AND" if where else " WHERE"
+        after: tuple[float, str] = (float("inf"), "")
+        while True:
+            rows = list(
+                await self._database.execute_fetchall(
+                    f"{_SELECT}{where} id IN (SELECT value FROM json_each(?))"  # noqa: S608 (constants)
+                    " AND (started_at, id) < (?, ?)"
+                    f" ORDER BY started_at DESC, id DESC LIMIT {_PAGE}",
+                    (*values, _json(ids), *after),
+                )
+            )
+            for row in map(self._row, rows):
+                yield row
+                after = (row.started_at, row.id)
+            if len(rows) < _PAGE:
+                return
 
     async def find(self, text: str) -> SessionRow:
         """The one session whose id is *text*, or begins or ends with it."""
@@ -142,10 +165,10 @@ class Index:
 
     async def rebuild(self) -> Broken:
         """Make the rows anew from the files; say which files are no recordings. A server may go on meanwhile."""
-        rows, broken = await asyncio.to_thread(_read_all, self._folder)
+        rows, broken = await asyncio.to_thread(_read_all, self.folder)
         known = {row.id for row in rows}
         stored = await self._database.execute_fetchall("SELECT id, path FROM sessions")
-        gone = [(id_,) for id_, path in stored if id_ not in known and not (self._folder / path).exists()]
+        gone = [(id_,) for id_, path in stored if id_ not in known and not (self.folder / path).exists()]
         async with self._transaction() as database:
             await database.executemany("DELETE FROM sessions WHERE id = ?", gone)
             await database.executemany(_UPSERT, [self._values(row) for row in rows])
@@ -163,7 +186,7 @@ class Index:
 
     def _values(self, row: SessionRow) -> tuple[Any, ...]:
         return (
-            row.id, row.path.relative_to(self._folder).as_posix(), row.user, _json(row.groups), row.target,
+            row.id, row.path.relative_to(self.folder).as_posix(), row.user, _json(row.groups), row.target,
             row.kind, row.login, row.action, row.command, row.started_at, row.ended_at, row.ending,
             row.exit_status, row.output_bytes, row.input_bytes, _json(row.facts),
         )  # fmt: skip
@@ -171,7 +194,7 @@ class Index:
     def _row(self, row: sqlite3.Row | tuple[Any, ...]) -> SessionRow:
         values = dict(zip(_COLUMNS, row, strict=True))
         values["id"] = SessionId(values["id"])
-        values["path"] = self._folder / values["path"]
+        values["path"] = self.folder / values["path"]
         values["groups"] = tuple(msgspec.json.decode(values["groups"]))
         values["facts"] = msgspec.json.decode(values["facts"])
         return SessionRow(**values)
@@ -193,6 +216,7 @@ def _conditions(narrow: Filter) -> tuple[str, list[Any]]:
         "target = ?": narrow.target,
         "kind = ?": narrow.kind,
         "ending = ?": narrow.ending,
+        "exit_status = ?": narrow.exit_status,
         "started_at >= ?": narrow.since,
         "started_at < ?": narrow.until,
     }

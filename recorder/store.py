@@ -28,6 +28,7 @@ from recorder.journal import FAILED, Clock, Recording, write_failure
 from recorder.keys import SigningKey, VerifyKey
 from recorder.names import SessionId, new_id, place
 from recorder.recovery import seal_unsealed
+from recorder.search_feed import SearchFeed, forget_text
 from recorder.statements import Account
 from recorder.writer import Durability, OpenFile, Writer
 
@@ -53,6 +54,7 @@ class Store:
         trusted: Iterable[VerifyKey],
         durability: Durability,
         index: Index,
+        search: SearchFeed | None,
         min_free_bytes: int,
         now: Callable[[], float],
         monotonic: Callable[[], float],
@@ -60,6 +62,7 @@ class Store:
     ) -> None:
         self.folder = folder
         self.index = index
+        self.search = search
         self._lock = lock
         self._key = key
         self._trusted = tuple(trusted)
@@ -83,6 +86,7 @@ class Store:
         key: SigningKey,
         trusted: Iterable[VerifyKey] = (),
         durability: Durability = "kernel",
+        is_searchable: bool = True,
         min_free_bytes: int = MIN_FREE_BYTES,
         now: Callable[[], float] = time.time,
         monotonic: Callable[[], float] = time.monotonic,
@@ -91,10 +95,13 @@ class Store:
         """Take *folder* for this process (FolderInUse when another has it) and open its index.
 
         *trusted* are retired keys of this recorder, by which recovery knows what an earlier run signed.
+        Without *is_searchable* no text is kept beside the recordings, and what there was is deleted.
         """
         folder = folder.absolute()
         lock = _take(folder)
         try:
+            if not is_searchable:
+                await asyncio.to_thread(forget_text, folder)
             index = await Index.open(folder)
         except BaseException:
             os.close(lock)
@@ -106,6 +113,7 @@ class Store:
             trusted=trusted,
             durability=durability,
             index=index,
+            search=SearchFeed(folder, min_free_bytes=min_free_bytes) if is_searchable else None,
             min_free_bytes=min_free_bytes,
             now=now,
             monotonic=monotonic,
@@ -143,6 +151,8 @@ class Store:
             row = await self._recover(path, INTERRUPTED if ending == LIVE else ending)
             if row is not None:
                 recovered.append(row)
+        if self.search is not None:
+            self.search.catch_up(await self.index.list())
         return recovered
 
     async def close(self) -> None:
@@ -158,6 +168,8 @@ class Store:
         for path in list(self._unsealed.values()):  # space may have come back
             await self._recover(path, FAILED)
         await self._writer.close()
+        if self.search is not None:
+            await self.search.close()
         await self.index.close()
         os.close(self._lock)
 
@@ -247,6 +259,8 @@ class Store:
             self._unsealed[recording.id] = recording.path
             row = replace(row, ending=ending)
         await self._enter(row)
+        if self.search is not None and account is not None:
+            self.search.add(row)
 
     async def _enter(self, row: SessionRow) -> None:
         try:

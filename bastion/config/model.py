@@ -108,6 +108,11 @@ class Recording(Section):
         description="kernel: written to the file before delivery, survives kill -9. disk: on the disk before delivery,"
         " survives a power cut, and costs a sync a batch.",
     )
+    search: bool = Field(
+        True,
+        description="Keep the text of sessions in an index beside the recordings, for bastion search. With false no"
+        " such text is kept, and what there was is deleted at the next start.",
+    )
 
 
 class Sessions(Section):

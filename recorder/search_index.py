@@ -1,0 +1,274 @@
+"""The text of recordings in SQLite, so that any piece of it is found: derived, and made anew when it is lost.
+
+Lines are kept in blocks. A full text index of the trigrams of each block says which blocks can hold a text; looking
+into those says which do. Blocking: for threads, each with a connection of its own. Knows nothing of who may see what.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import re
+import sqlite3
+from array import array
+from collections.abc import Iterable, Iterator
+from contextlib import closing, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from recorder.errors import FormatError, RecorderError
+from recorder.names import SessionId
+from recorder.search_lines import TextLine
+
+FILE = "search.db"
+LOCK = "search.lock"
+SCHEMA = 1  # changes with the tables, or with what counts as a line: all is made anew
+
+BLOCK_LINES = 64
+BLOCK_CHARACTERS = 4096
+BLOCKS_AT_ONCE = 256
+"""Blocks in one transaction: so much is held in memory, and others wait so long."""
+BUSY_SECONDS = 30.0
+
+Part = Literal["output", "input"]
+
+_TABLES = """
+CREATE TABLE sessions (number INTEGER PRIMARY KEY AUTOINCREMENT, id TEXT NOT NULL UNIQUE, is_whole INTEGER NOT NULL);
+CREATE TABLE blocks (place INTEGER PRIMARY KEY, text TEXT NOT NULL, times BLOB NOT NULL);
+CREATE VIRTUAL TABLE trigrams USING fts5 (text, content='', columnsize=0, detail=none, tokenize='trigram');
+"""
+_TRIGRAM = 3
+_MOST_TRIGRAMS = 32
+# A block's place is the number of its session, a bit for input, and its number there: so one range is one session.
+_SESSION_BITS = 24
+_INPUT_BIT = 1 << 23
+
+
+@dataclass(frozen=True, slots=True)
+class Hit:
+    """A line that holds what was searched: when, in seconds since the start; its text; and where in it, from to."""
+
+    time: float
+    is_input: bool
+    text: str
+    start: int
+    end: int
+
+
+def open_writing(folder: Path) -> sqlite3.Connection:
+    """The index of *folder*, for its `only_writer`; made anew and empty where there is none that can be used."""
+    path = folder / FILE
+    try:
+        try:
+            return _prepare(path)
+        except sqlite3.OperationalError:  # locked, full: it is not the file's fault
+            raise
+        except sqlite3.DatabaseError:
+            forget_all(folder)
+            return _prepare(path)
+    except sqlite3.Error as error:
+        raise RecorderError(
+            f"The search index {path} cannot be used: {error}",
+            hint="It can be deleted: bastion index rebuild makes it anew from the recordings.",
+        ) from error
+
+
+def forget_all(folder: Path) -> None:
+    """Delete the index of *folder*; the caller is its only writer."""
+    for name in (FILE, f"{FILE}-wal", f"{FILE}-shm"):
+        (folder / name).unlink(missing_ok=True)
+
+
+@contextmanager
+def open_reading(folder: Path) -> Iterator[sqlite3.Connection | None]:
+    """The index of *folder* to search in; None where there is none of this version."""
+    path = folder / FILE
+    if not path.is_file():
+        yield None
+        return
+    with closing(
+        sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True, timeout=BUSY_SECONDS)
+    ) as database:
+        try:
+            is_ours = database.execute("PRAGMA user_version").fetchone()[0] == SCHEMA
+        except sqlite3.DatabaseError as error:
+            raise RecorderError(
+                f"The search index {path} is damaged: {error}",
+                hint="Make it anew with: bastion index rebuild",
+            ) from error
+        yield database if is_ours else None
+
+
+def known(database: sqlite3.Connection) -> set[SessionId]:
+    """The recordings that have been entered as a whole."""
+    return {SessionId(row[0]) for row in database.execute("SELECT id FROM sessions WHERE is_whole")}
+
+
+def remove(database: sqlite3.Connection, session_id: SessionId) -> None:
+    """Forget the text of a recording."""
+    with database:
+        database.execute("BEGIN IMMEDIATE")
+        row = database.execute("SELECT number FROM sessions WHERE id = ?", (session_id,)).fetchone()
+        if row is None:
+            return
+        places = (row[0] << _SESSION_BITS, (row[0] + 1) << _SESSION_BITS)
+        # An index without content of its own must be told the text to forget.
+        database.execute(
+            "INSERT INTO trigrams (trigrams, rowid, text)"
+            " SELECT 'delete', place, text FROM blocks WHERE place >= ? AND place < ?",
+            places,
+        )
+        database.execute("DELETE FROM blocks WHERE place >= ? AND place < ?", places)
+        database.execute("DELETE FROM sessions WHERE number = ?", row)
+
+
+def enter(database: sqlite3.Connection, session_id: SessionId, lines: Iterable[TextLine]) -> None:
+    """Enter the *lines* of a recording, in place of what there was of it.
+
+    When *lines* raises FormatError, what came before it stays as the whole: there is no more to be had. After any
+    other error the recording counts as not entered.
+    """
+    remove(database, session_id)
+    with database:
+        number = database.execute(
+            "INSERT INTO sessions (id, is_whole) VALUES (?, 0)", (session_id,)
+        ).lastrowid
+    assert number is not None
+    output = _Blocks(number << _SESSION_BITS)
+    typed = _Blocks(number << _SESSION_BITS | _INPUT_BIT)
+    try:
+        for line in lines:
+            blocks = typed if line.is_input else output
+            blocks.add(line)
+            if len(blocks.full) >= BLOCKS_AT_ONCE:
+                blocks.write(database)
+    except FormatError:
+        _finish(database, number, output, typed)
+        raise
+    _finish(database, number, output, typed)
+
+
+def candidates(database: sqlite3.Connection, text: str, part: Part | None) -> list[SessionId]:
+    """The recordings that may hold *text*: all that do are among them."""
+    where, values = _may_hold(text)
+    only = {None: "1", "input": f"place & {_INPUT_BIT}", "output": f"NOT place & {_INPUT_BIT}"}[part]
+    rows = database.execute(
+        f"SELECT id FROM sessions WHERE number IN"  # noqa: S608 (constants)
+        f" (SELECT DISTINCT place >> {_SESSION_BITS} FROM ({where}) WHERE {only})",
+        values,
+    )
+    return [SessionId(row[0]) for row in rows]
+
+
+def hits(database: sqlite3.Connection, session_id: SessionId, text: str, part: Part | None) -> Iterator[Hit]:
+    """The lines of a recording that hold *text*, without regard to case: first the output, then the input."""
+    row = database.execute("SELECT number FROM sessions WHERE id = ?", (session_id,)).fetchone()
+    if row is None:
+        return
+    first = row[0] << _SESSION_BITS
+    parts: dict[Part | None, tuple[int, int]] = {
+        None: (first, first + (1 << _SESSION_BITS)),
+        "output": (first, first | _INPUT_BIT),
+        "input": (first | _INPUT_BIT, first + (1 << _SESSION_BITS)),
+    }
+    where, values = _may_hold(text)
+    rows = database.execute(
+        f"SELECT place, text, times FROM blocks WHERE place IN"  # noqa: S608 (constants)
+        f" (SELECT place FROM ({where}) WHERE place >= ? AND place < ?) ORDER BY place",
+        (*values, *parts[part]),
+    )
+    wanted = re.compile(re.escape(text), re.IGNORECASE)
+    lowered = text.lower() if text.isascii() else ""  # an expression that ignores case is slow to say no
+    for place, block, times in rows:
+        if lowered not in block.lower():
+            continue
+        moments = array("I", times)
+        for number, line in enumerate(block.split("\n")):
+            if (found := wanted.search(line)) is not None:
+                yield Hit(moments[number] / 1000, bool(place & _INPUT_BIT), line, found.start(), found.end())
+
+
+@contextmanager
+def only_writer(folder: Path) -> Iterator[None]:
+    """Hold the one right to enter recordings of *folder*, against other processes; waits for it."""
+    descriptor = os.open(folder / LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def _may_hold(text: str) -> tuple[str, tuple[str, ...]]:
+    """A query for the places of the blocks that may hold *text*, and its values."""
+    grams = list(dict.fromkeys(text[at : at + _TRIGRAM] for at in range(len(text) - _TRIGRAM + 1)))
+    if not grams:  # too short for the index: every block may
+        return "SELECT place FROM blocks", ()
+    step = -(-len(grams) // _MOST_TRIGRAMS)
+    quoted = ('"' + gram.replace('"', '""') + '"' for gram in grams[::step])
+    return "SELECT rowid AS place FROM trigrams WHERE trigrams MATCH ?", (" AND ".join(quoted),)
+
+
+def _finish(database: sqlite3.Connection, number: int, *blocks: _Blocks) -> None:
+    for part in blocks:
+        part.cut()
+        part.write(database)
+    with database:
+        database.execute("UPDATE sessions SET is_whole = 1 WHERE number = ?", (number,))
+
+
+class _Blocks:
+    """Lines of one part of a session, gathered into blocks."""
+
+    def __init__(self, place: int) -> None:
+        self.full: list[tuple[int, str, bytes]] = []
+        self._place = place
+        self._lines: list[str] = []
+        self._times = array("I")
+        self._characters = 0
+
+    def add(self, line: TextLine) -> None:
+        self._lines.append(line.text)
+        self._times.append(min(int(line.time * 1000), 0xFFFF_FFFF))
+        self._characters += len(line.text)
+        if len(self._lines) >= BLOCK_LINES or self._characters >= BLOCK_CHARACTERS:
+            self.cut()
+
+    def cut(self) -> None:
+        if self._lines:
+            self.full.append((self._place, "\n".join(self._lines), self._times.tobytes()))
+            self._place += 1
+            self._lines, self._times, self._characters = [], array("I"), 0
+
+    def write(self, database: sqlite3.Connection) -> None:
+        with database:
+            database.executemany("INSERT INTO blocks (place, text, times) VALUES (?, ?, ?)", self.full)
+            database.executemany(
+                "INSERT INTO trigrams (rowid, text) VALUES (?, ?)", [block[:2] for block in self.full]
+            )
+        self.full.clear()
+
+
+def _prepare(path: Path) -> sqlite3.Connection:
+    os.close(os.open(path, os.O_CREAT | os.O_WRONLY | os.O_CLOEXEC, 0o600))
+    database = sqlite3.connect(path, timeout=BUSY_SECONDS)
+    try:
+        database.execute("PRAGMA journal_mode = WAL")
+        database.execute(
+            "PRAGMA synchronous = NORMAL"
+        )  # a power cut may lose the last entries: they are made again
+        if database.execute("PRAGMA user_version").fetchone()[0] != SCHEMA:
+            names = database.execute("SELECT name FROM sqlite_master WHERE type = 'table'").fetchall()
+            dropped = "".join(
+                f"DROP TABLE IF EXISTS {name};"
+                for (name,) in names
+                if name in ("sessions", "blocks", "trigrams")
+            )
+            database.executescript(
+                f"BEGIN IMMEDIATE; {dropped} {_TABLES} PRAGMA user_version = {SCHEMA}; COMMIT;"
+            )
+    except BaseException:
+        database.close()
+        raise
+    return database

@@ -1,0 +1,94 @@
+"""The lines of a recording that a search looks in: what could be read, and what was typed.
+
+Reads the file once and holds no more than a screen of it. Knows nothing of how lines are kept.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+from recorder.events import ErrorOutput, Input, Noted, Output, Resized
+from recorder.lines import drawable
+from recorder.reader import Entry, open_recording
+from recorder.search_screen import LONGEST_LINE, SeenScreen
+from recorder.search_typed import TypedLines
+
+
+class TextLine(NamedTuple):
+    """A line of a session: typed (*is_input*) or shown, and when, in seconds since the start."""
+
+    is_input: bool
+    time: float
+    text: str
+
+
+class Stopped(Exception):
+    """Whoever wanted the lines does not want them any more."""
+
+
+def text_lines(path: Path, is_stopped: Callable[[], bool] = lambda: False) -> Iterator[TextLine]:
+    """The lines of the recording at *path*; FormatError where it breaks the format, after the lines up to there.
+
+    Raises Stopped soon after *is_stopped* says so: a long recording takes minutes.
+    """
+    found: list[TextLine] = []
+    with open_recording(path) as recording:
+        lines = _Lines(
+            recording.header.terminal is not None, recording.header.columns, recording.header.rows, found
+        )
+        command = recording.header.facts.get("command")
+        if isinstance(command, str) and command:
+            found.append(TextLine(True, 0.0, command))
+        for entry in recording:
+            if is_stopped():
+                raise Stopped
+            lines.take(entry)
+            yield from found
+            found.clear()
+    lines.end()
+    yield from found
+
+
+class _Lines:
+    """Gives each event to the screen it belongs to."""
+
+    def __init__(self, is_terminal: bool, columns: int, rows: int, found: list[TextLine]) -> None:
+        def shown(time: float, text: str) -> None:
+            found.append(TextLine(False, time, text))
+
+        def typed(time: float, text: str) -> None:
+            found.append(TextLine(True, time, text))
+
+        self._shown = shown
+        self._is_terminal = is_terminal
+        # Without a terminal there is no width, and stdout and stderr do not meet on a screen.
+        self._output = (
+            SeenScreen(drawable(columns or 80), drawable(rows or 24), shown)
+            if is_terminal
+            else SeenScreen(LONGEST_LINE, 2, shown)
+        )
+        self._error = SeenScreen(LONGEST_LINE, 2, shown)
+        self._input: TypedLines | SeenScreen = (
+            TypedLines(typed) if is_terminal else SeenScreen(LONGEST_LINE, 2, typed)
+        )
+
+    def take(self, entry: Entry) -> None:
+        match entry.event:
+            case Output():
+                self._output.feed(entry.time, entry.text)
+            case ErrorOutput():
+                self._error.feed(entry.time, entry.text)
+            case Input() if self._is_terminal:
+                self._input.feed(entry.time, entry.text)
+            case Input():
+                self._input.feed(entry.time, entry.text.replace("\n", "\r\n"))
+            case Resized(columns, rows) if self._is_terminal:
+                self._output.resize(drawable(columns or 80), drawable(rows or 24))
+            case Noted():
+                self._shown(entry.time, entry.text)
+
+    def end(self) -> None:
+        for part in (self._output, self._error, self._input):
+            part.end()
