@@ -26,6 +26,16 @@ from tests.rig.sshd import Sshd
 USER_CODE = re.compile(r"^\s+([A-Z]{4}-[A-Z]{4})\s*$", re.MULTILINE)
 """The code of a sign-in, as the bastion shows it in the terminal."""
 
+JUMPING = """\
+StrictHostKeyChecking yes
+BatchMode yes
+Host bastion
+    HostName localhost
+Host web-* *.localhost
+    Port 22
+"""
+"""ssh_config of people who call the bastion `bastion`, and targets by their names."""
+
 PEOPLE_AND_POLICY = """
 [[development_issuer.people]]
 user = "alice"
@@ -148,6 +158,17 @@ class World:
             self.sign_in(client, person)
             self._certified[person] = client
         return self._certified[person]
+
+    def jumper(self, person: str) -> Client:
+        """The ssh of *person* for `-J bastion`, which knows all hosts by the line `bastion ca show host` prints."""
+        certified = self.certified(person)
+        folder = self.folder / "jumpers" / person
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        for file in certified.folder.glob("id_ed25519*"):
+            shutil.copy2(file, folder)
+        client = Client(folder, port=self.bastion.port, settings=JUMPING)
+        client.known_hosts.write_text(self._do("ca", "show", "host"))
+        return client
 
     def sign_in(self, client: Client, person: str) -> str:
         """Run `ssh login@…` and sign in; stores the certificate and returns what was shown on the terminal."""
