@@ -23,6 +23,8 @@ COMMANDS = {
     "audit": "List what happened: sign-ins, refusals, changes.",
     "sessions": "List recorded sessions.",
     "play": "Replay a recorded session.",
+    "search": "Find the sessions that showed a text.",
+    "index": "Rebuild the index of recordings.",
     "follow": "Watch a session while it runs.",
     "kill": "End a session that runs.",
     "verify": "Prove that a recording was not changed.",

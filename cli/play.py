@@ -13,11 +13,11 @@ from pathlib import Path
 
 import click
 
+from bastion.runtime.moments import parse_seconds
 from cli.sessions import open_index
 from cli.settings import Settings, pass_settings
 from cli.state import operator, with_state
 from cli.terminal import local_terminal
-from policy.durations import parse_duration
 from recorder.catalog import SessionRow
 from recorder.playback import shown_text
 from recorder.player import Player
@@ -30,9 +30,9 @@ def _seconds(_context: click.Context, _parameter: click.Parameter, text: str | N
     if text is None:
         return None
     try:
-        return float(text) if text.replace(".", "", 1).isdigit() else parse_duration(text).total_seconds()
-    except ValueError:
-        raise click.BadParameter(f"{text!r} is no time: write 90, 1m30s or 1h5m") from None
+        return parse_seconds(text)
+    except ValueError as error:
+        raise click.BadParameter(str(error)) from None
 
 
 @click.command()

@@ -8,15 +8,14 @@ import shutil
 import sys
 import time
 from dataclasses import replace
-from datetime import UTC, datetime
 from pathlib import Path
 
 import click
 
+from bastion.runtime.moments import parse_moment
 from bastion.ssh.session_table import as_record, table
 from cli.output import is_coloured, json_option, print_json
 from cli.settings import Settings, pass_settings
-from policy.durations import parse_duration
 from recorder.catalog import LIVE, SessionRow, is_live
 from recorder.errors import RecorderError
 from recorder.index import Filter, Index
@@ -24,27 +23,19 @@ from recorder.index import Filter, Index
 _USUAL_LIMIT = 50
 
 
-def _since(_context: click.Context, _parameter: click.Parameter, text: str | None) -> float | None:
-    """Unix seconds from an age such as `2h` or `7d`, or from a date or time in ISO 8601, in UTC unless it says."""
-    if text is None:
-        return None
+def to_moment(_context: click.Context, _parameter: click.Parameter, text: str | None) -> float | None:
+    """A click callback: Unix seconds from an age or a date."""
     try:
-        return time.time() - parse_duration(text).total_seconds()
-    except ValueError:
-        pass
-    try:
-        moment = datetime.fromisoformat(text)
-    except ValueError:
-        message = f"{text!r} is neither an age (2h, 7d) nor a date or time (2026-11-24, 2026-11-24T09:30)"
-        raise click.BadParameter(message) from None
-    return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
+        return None if text is None else parse_moment(text, time.time())
+    except ValueError as error:
+        raise click.BadParameter(str(error)) from None
 
 
 @click.command()
 @click.option("--user", help="Only sessions of this user.")
 @click.option("--target", help="Only sessions on this target.")
 @click.option(
-    "--since", callback=_since, help="Only what started since: an age (2h, 7d) or a date (2026-11-24)."
+    "--since", callback=to_moment, help="Only what started since: an age (2h, 7d) or a date (2026-11-24)."
 )
 @click.option("--live", "live_only", is_flag=True, help="Only sessions that run now.")
 @click.option(

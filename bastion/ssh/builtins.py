@@ -17,6 +17,8 @@ from bastion.sessions.session import Client
 from bastion.ssh import replay
 from bastion.ssh.call import Call, UsageError
 from bastion.ssh.front import Front
+from bastion.ssh.search import USAGE as SEARCH_USAGE
+from bastion.ssh.search import search
 from bastion.ssh.terminal import ChannelTerminal
 
 
@@ -114,7 +116,10 @@ BUILTINS: dict[str, Builtin] = {
     "sessions": Builtin(
         usage="sessions [--json]", summary="list recorded sessions you may see", run=replay.sessions
     ),
-    "play": Builtin(usage="play ID", summary="replay one (needs ssh -t for keys)", run=replay.play),
+    "search": Builtin(usage=SEARCH_USAGE, summary="find what was shown or typed", run=search),
+    "play": Builtin(
+        usage="play ID [--at TIME]", summary="replay one (needs ssh -t for keys)", run=replay.play
+    ),
     "follow": Builtin(usage="follow ID", summary="watch one while it runs", run=replay.follow),
     "verify": Builtin(usage="verify ID…", summary="say whether recordings are unchanged", run=replay.verify),
     "whoami": Builtin(usage="whoami [--json]", summary="who you are here, and until when", run=_whoami),

@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 from pathlib import Path
 
+from bastion.runtime.moments import parse_seconds
 from bastion.sessions.admission import subject_of
 from bastion.ssh.call import Call, UsageError
 from bastion.ssh.session_table import json_lines, table
@@ -31,7 +32,7 @@ async def sessions(call: Call) -> int:
     as_json = "--json" in call.arguments
     if any(argument != "--json" for argument in call.arguments):
         raise UsageError("usage: sessions [--json]")
-    mine = [row for row in await call.front.store.index.list(Filter()) if _may_see(call, row)]
+    mine = [row for row in await call.front.store.index.list(Filter()) if may_see(call, row)]
     if as_json:
         await call.terminal.say(json_lines(mine))
         return 0
@@ -46,14 +47,27 @@ async def sessions(call: Call) -> int:
 
 async def play(call: Call) -> int:
     """Replay one session, at its own pace on a terminal, all at once without one."""
-    if len(call.arguments) != 1:
-        raise UsageError("usage: play ID", hint="sessions lists the ids; their last characters are enough.")
-    row = await _open(call, call.arguments[0], "recording.played")
+    text, start = _played(call.arguments)
+    row = await _open(call, text, "recording.played")
     if call.terminal.is_tty:
-        await Player(row.path, call.terminal).run()
+        await Player(row.path, call.terminal, start=start).run()
     else:
         await _print(call, row.path)
     return 0
+
+
+def _played(arguments: tuple[str, ...]) -> tuple[str, float]:
+    """The id, and the time to begin at."""
+    match arguments:
+        case (text,):
+            return text, 0.0
+        case (text, "--at", time) | ("--at", time, text):
+            try:
+                return text, parse_seconds(time)
+            except ValueError as error:
+                raise UsageError(str(error)) from error
+    hint = "sessions lists the ids; their last characters are enough."
+    raise UsageError("usage: play ID [--at TIME]", hint=hint)
 
 
 async def follow(call: Call) -> int:
@@ -107,7 +121,7 @@ async def _open(call: Call, text: str, event: str) -> SessionRow:
 async def _find(call: Call, text: str) -> SessionRow:
     """The session *text* names, if the person may see it; one they may not see is not there for them."""
     row = await call.front.store.index.find(text)
-    if _may_see(call, row):
+    if may_see(call, row):
         return row
     await call.front.state.audit.record(
         "recording.refused",
@@ -118,6 +132,7 @@ async def _find(call: Call, text: str) -> SessionRow:
     raise NoSuchSession(f"There is no session {text!r} that you may see.")
 
 
-def _may_see(call: Call, row: SessionRow) -> bool:
+def may_see(call: Call, row: SessionRow) -> bool:
+    """Whether the person who calls may see the session of *row*."""
     auditors = call.front.config().policy.auditors
     return may_audit(auditors, subject_of(call.person), owner=row.user, target=row.target).allowed

@@ -1,0 +1,89 @@
+"""`bastion index`: make the index of recordings and that of their text anew. Both are derived, and lose nothing."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+import click
+
+from cli.output import clean, json_option, print_json
+from cli.sessions import open_index
+from cli.settings import Settings, pass_settings
+from recorder.catalog import LIVE, SessionRow
+from recorder.index import Broken, Filter
+from recorder.index import rebuild as rebuild_index
+from recorder.search_feed import forget_text, rebuild_text
+
+
+@click.group()
+def index() -> None:
+    """Rebuild the index of recordings. Whatever it holds stands in the recordings as well."""
+
+
+@index.command("rebuild")
+@json_option
+@pass_settings
+def rebuild(settings: Settings, as_json: bool) -> int:
+    """Make the index of sessions anew from the recordings, and that of their text.
+
+    A running bastion may go on meanwhile. Exits with 1 if there are files that are no recordings.
+    """
+    folder = settings.config.recordings_folder
+    broken, rows = asyncio.run(_sessions(folder))
+    characters = sum(row.output_bytes + row.input_bytes for row in rows)
+    if settings.config.recording.search:
+        for _ in _with_progress(rebuild_text(folder, rows), rows, characters, is_quiet=as_json):
+            pass
+    else:
+        forget_text(folder)
+    if as_json:
+        print_json(
+            {
+                "sessions": len(rows),
+                "is_searchable": settings.config.recording.search,
+                "broken": [{"file": path, "reason": error.message} for path, error in broken],
+            }
+        )
+        return 1 if broken else 0
+    for path, error in broken:
+        click.echo(f"{clean(str(path))} is no recording: {clean(error.message)}", err=True)
+    what = (
+        "and their text"
+        if settings.config.recording.search
+        else "without their text ([recording] search = false)"
+    )
+    click.echo(f"The index holds {len(rows):,} ended sessions {what}.")
+    return 1 if broken else 0
+
+
+async def _sessions(folder: Path) -> tuple[Broken, list[SessionRow]]:
+    await (await open_index(folder)).close()  # which says so when there is no folder to index
+    broken = await rebuild_index(folder)
+    index = await open_index(folder)
+    try:
+        return broken, [row for row in await index.list(Filter()) if row.ending != LIVE]
+    finally:
+        await index.close()
+
+
+def _with_progress(
+    done: Iterable[SessionRow], rows: list[SessionRow], total: int, *, is_quiet: bool
+) -> Iterator[SessionRow]:
+    """Pass on what is *done*, with a bar that goes by bytes: sessions differ too much to be counted."""
+    if is_quiet or not sys.stderr.isatty():
+        yield from done
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+
+    columns = (TextColumn("Indexing"), BarColumn(), TextColumn("{task.fields[count]}"), TimeRemainingColumn())
+    with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
+        task = progress.add_task("Indexing", total=max(total, 1), count=f"0/{len(rows):,}")
+        for number, row in enumerate(done, 1):
+            progress.update(
+                task, advance=row.output_bytes + row.input_bytes, count=f"{number:,}/{len(rows):,}"
+            )
+            yield row
