@@ -83,9 +83,7 @@ class Screen:
             text = Text.from_ansi(line)
             text.pad_right(max(COLUMNS - text.cell_len, 0))
             console.print(text, no_wrap=True, crop=False)
-        console.save_svg(
-            str(DOCS / f"{name}.svg"), title=title, theme=THEME, code_format=SVG, unique_id=name
-        )
+        console.save_svg(str(DOCS / f"{name}.svg"), title=title, theme=THEME, code_format=SVG, unique_id=name)
 
     def end(self) -> None:
         self._do("kill-server")
@@ -105,7 +103,10 @@ def screen(folder: Path, *command: str, rows: int = ROWS) -> Iterator[Screen]:
 
 
 def main() -> None:
-    with tempfile.TemporaryDirectory() as folder, World(Path(folder) / "world", port=PORT, issuer_port=ISSUER_PORT) as world:
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        World(Path(folder) / "world", port=PORT, issuer_port=ISSUER_PORT) as world,
+    ):
         ssh = world.client("alice").command("localhost")
         with screen(Path(folder), *ssh) as shown:
             wait_until(shown.shows("valid for"), "a code")
