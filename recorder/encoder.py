@@ -22,11 +22,13 @@ from recorder.events import (
     Input,
     InputEnded,
     Killed,
+    Masked,
     Noted,
     Output,
     OutputEnded,
     Resized,
     Signalled,
+    Typed,
 )
 from recorder.lines import (
     BYTES,
@@ -48,6 +50,8 @@ STREAM_OUTPUT = "o"
 STREAM_ERROR = "e"
 STREAM_INPUT = "i"
 
+Fact = InputEnded | OutputEnded | Signalled | BreakSent | Exited | Killed | Typed | Masked
+
 Group = tuple[bytes, ...]
 """A display line, with the `b` line in front of it if it has one: nothing may come between them."""
 
@@ -59,6 +63,8 @@ class Encoder:
         self._output = _Stream(STREAM_OUTPUT, OUTPUT, shows_crlf=shows_crlf, shows_binary=not shows_crlf)
         self._error = _Stream(STREAM_ERROR, OUTPUT, shows_crlf=shows_crlf, shows_binary=not shows_crlf)
         self._input = _Stream(STREAM_INPUT, INPUT, shows_crlf=False, shows_binary=not shows_crlf)
+        self._untold = 0  # bytes of input that were said to have come, and nothing more yet
+        self._masked = 0
         self.exit_status: int | None = None
 
     @property
@@ -71,7 +77,7 @@ class Encoder:
 
     @property
     def input_bytes(self) -> int:
-        return self._input.total
+        return self._input.total + self._masked + self._untold
 
     def encode(self, events: Sequence[Event], microseconds: int) -> list[Group]:
         """The lines of *events*, all of them at *microseconds* since the start; FormatError if one is too long."""
@@ -81,6 +87,7 @@ class Encoder:
                 case Output(data):
                     groups += self._output.groups(data, microseconds)
                 case Input(data):
+                    self._untold -= min(self._untold, len(data))
                     groups += self._input.groups(data, microseconds)
                 case ErrorOutput(data):
                     groups += self._error.groups(data, microseconds)
@@ -88,13 +95,20 @@ class Encoder:
                     groups.append(_resize_group(event, microseconds))
                 case Noted(text):
                     groups.append(_checked(encode_line(microseconds, MARKER, scalar_text(text))))
-                case InputEnded() | OutputEnded() | Signalled() | BreakSent() | Exited() | Killed():
-                    groups.append(_checked(encode_line(microseconds, FACT, encode_fact(event))))
-                    if isinstance(event, Exited):
-                        self.exit_status = event.status
                 case _:
-                    assert_never(event)
+                    self._count(event)
+                    groups.append(_checked(encode_line(microseconds, FACT, encode_fact(event))))
         return groups
+
+    def _count(self, fact: Fact) -> None:
+        match fact:
+            case Typed(count):
+                self._untold += count
+            case Masked(count):
+                self._untold -= min(self._untold, count)
+                self._masked += count
+            case Exited(status):
+                self.exit_status = status
 
 
 class _Stream:
@@ -166,7 +180,7 @@ class _Stream:
         return text
 
 
-def encode_fact(event: InputEnded | OutputEnded | Signalled | BreakSent | Exited | Killed) -> str:
+def encode_fact(event: Fact) -> str:
     """The data of a fact line: a JSON object in which `is` names the fact."""
     fact: dict[str, str | int | bool]
     match event:
@@ -180,6 +194,10 @@ def encode_fact(event: InputEnded | OutputEnded | Signalled | BreakSent | Exited
             fact = {"is": "break sent", "milliseconds": milliseconds}
         case Exited(status):
             fact = {"is": "exited", "status": status}
+        case Typed(count):
+            fact = {"is": "typed", "count": count}
+        case Masked(count):
+            fact = {"is": "masked", "count": count}
         case Killed(signal, core_dumped, message):
             fact = {
                 "is": "killed",

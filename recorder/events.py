@@ -82,6 +82,23 @@ class Killed:
 
 
 @dataclass(frozen=True, slots=True)
+class Typed:
+    """The client typed *count* bytes; what they were is told later, in their order, by `Input` and `Masked`.
+
+    The recorder alone makes it, and `Masked`, of the `Input` of a session whose input is masked.
+    """
+
+    count: int
+
+
+@dataclass(frozen=True, slots=True)
+class Masked:
+    """The next *count* bytes of input are not kept: they were not echoed, or input is not recorded."""
+
+    count: int
+
+
+@dataclass(frozen=True, slots=True)
 class Noted:
     """A fact the bastion adds for the auditor (a marker in the recording), shown to nobody else."""
 
@@ -100,4 +117,6 @@ Event = (
     | Exited
     | Killed
     | Noted
+    | Typed
+    | Masked
 )

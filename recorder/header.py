@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Literal
 
 import msgspec
 
@@ -17,6 +18,8 @@ from recorder.names import SessionId, is_id
 
 FORMAT = 1
 TITLE_LENGTH = 80
+
+InputRule = Literal["masked", "all", "none"]
 
 Facts = Mapping[str, str | list[str]]
 
@@ -28,6 +31,7 @@ class Header:
     *started_at* is in Unix seconds; *columns* and *rows* are as the client said them (0 where it did not);
     *terminal* is its TERM, or None when the session has no terminal. *facts* is opaque here: the recorder keeps
     it, and the index picks `user`, `groups`, `target`, `kind`, `login`, `action` and `command` out of it.
+    *input* says what is kept of the input: all of it, what was echoed on a terminal, or only its length.
     """
 
     started_at: float
@@ -35,9 +39,10 @@ class Header:
     rows: int
     terminal: str | None
     facts: Facts = field(default_factory=dict)
+    input: InputRule = "all"
 
 
-class _Ours(msgspec.Struct, frozen=True, kw_only=True):
+class _Ours(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     format: int
     id: str
     key: str
@@ -47,6 +52,7 @@ class _Ours(msgspec.Struct, frozen=True, kw_only=True):
     terminal: str | None
     newline: str
     facts: dict[str, str | list[str]]
+    input: InputRule = "all"
 
 
 class _Line(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -97,6 +103,7 @@ def encode_opening(opening: Opening) -> bytes:
             terminal=terminal,
             newline="crlf" if opening.shows_crlf else "as is",
             facts={scalar_text(name): _fact(value) for name, value in header.facts.items()},
+            input=header.input,
         ),
     )
     encoded = msgspec.json.encode(line) + b"\n"
@@ -128,6 +135,7 @@ def decode_opening(line: bytes) -> Opening:
         rows=ours.rows,
         terminal=ours.terminal,
         facts=ours.facts,
+        input=ours.input,
     )
     return Opening(id=SessionId(ours.id), key_id=ours.key, header=header)
 

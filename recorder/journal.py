@@ -18,8 +18,9 @@ from recorder.chain import Chain
 from recorder.encoder import Encoder
 from recorder.errors import FormatError, RecordingFailed
 from recorder.events import Event
-from recorder.header import Opening, encode_opening
+from recorder.header import Header, Opening, encode_opening
 from recorder.keys import SigningKey
+from recorder.masking import Dropping, Masking
 from recorder.names import SessionId
 from recorder.notary import Notary
 from recorder.recovery import seal_unsealed
@@ -67,6 +68,7 @@ class Recording:
         self._writer = writer
         self._key = key
         self._encoder = Encoder(shows_crlf=opening.shows_crlf)
+        self._filter = _input_filter(opening.header)
         self._notary = Notary(opening.id, key, Chain())
         self._clock = clock
         self._now = now
@@ -100,6 +102,8 @@ class Recording:
             raise RecordingFailed("the recording of this session has been closed")
         microseconds = self._clock()
         try:
+            if self._filter is not None:
+                events = self._filter.take(events)
             groups = self._encoder.encode(events, microseconds)
         except FormatError as error:
             self._failure = RecordingFailed(error.message)
@@ -141,6 +145,11 @@ class Recording:
 
     async def _write_seal(self, ending: str, exit_status: int | None) -> Account:
         microseconds = self._clock()
+        lines = []
+        if self._filter is not None and self._failure is None:
+            lines = self._notary.admit(
+                self._encoder.encode(self._filter.finish(), microseconds), microseconds
+            )
         account = Account(
             ending=ending,
             exit_status=exit_status,
@@ -151,7 +160,7 @@ class Recording:
             error_bytes=self._encoder.error_bytes,
             input_bytes=self._encoder.input_bytes,
         )
-        lines = [] if self._failure else self._notary.seal(microseconds, account)
+        lines += [] if self._failure else self._notary.seal(microseconds, account)
         await self._written(self._writer.submit(self._file, b"".join(lines), is_last=True))
         if self._failure is not None:
             raise self._failure
@@ -179,6 +188,16 @@ class Recording:
             lines = self._notary.checkpoint(self._clock())
             # A failure is final for the file, so the next append tells it.
             self._writer.submit(self._file, b"".join(lines)).add_done_callback(asyncio.Future.exception)
+
+
+def _input_filter(header: Header) -> Masking | Dropping | None:
+    match header.input:
+        case "none":
+            return Dropping()
+        case "masked" if header.terminal is not None:  # elsewhere input is data, not typing
+            return Masking(header.columns)
+        case _:
+            return None
 
 
 def write_failure(error: OSError) -> RecordingFailed:

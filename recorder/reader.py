@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO, NamedTuple
+from typing import Annotated, BinaryIO, NamedTuple
 
 import msgspec
 
@@ -25,11 +25,13 @@ from recorder.events import (
     Input,
     InputEnded,
     Killed,
+    Masked,
     Noted,
     Output,
     OutputEnded,
     Resized,
     Signalled,
+    Typed,
 )
 from recorder.header import Header, Opening, decode_opening
 from recorder.lines import (
@@ -79,6 +81,8 @@ class Reader:
         """The time of the last line read."""
         self.whole = len(first)
         """Where the last whole event ends in the file. What follows at the end of it is torn, or just being written."""
+        self.untold = 0
+        """Bytes of input that were typed, and of which nothing more stands here (before the seal: yet)."""
         self._number = self._whole_number = 1
         self._offset = len(first)
 
@@ -99,12 +103,16 @@ class Reader:
         said: Line | None = None  # by a `b` line of the line after it
         for line in self._lines():
             if said is not None:
-                yield self._exactly(said, line)
+                entry = self._exactly(said, line)
+                self._count(entry.event, line.number)
+                yield entry
                 said = None
             elif line.code == BYTES:
                 said = line
             elif line.code not in EVIDENCE:
-                yield from self._entry(line)
+                for entry in self._entry(line):
+                    self._count(entry.event, line.number)
+                    yield entry
             elif line.code == SEAL:
                 _, self.seal = read_seal(line.data, line.number)
             if said is None:
@@ -142,6 +150,16 @@ class Reader:
                 if (event := decode_fact(line)) is not None:
                     yield Entry(line.time, event, "")
 
+    def _count(self, event: Event, number: int) -> None:
+        """Keep the account of input that is told of in two steps."""
+        match event:
+            case Typed(count):
+                self.untold += count
+            case Input() | Masked() if self.untold:
+                self.untold -= len(event.data) if isinstance(event, Input) else event.count
+                if self.untold < 0:
+                    raise FormatError("more input than was typed", line=number)
+
     def _streamed(self, line: Line) -> bytes:
         """The bytes that an `o` line without a word about its bytes stands for."""
         text = line.data
@@ -172,6 +190,7 @@ class _Fact(msgspec.Struct, frozen=True, kw_only=True):
     is_: str = msgspec.field(name="is")
     signal: str = ""
     milliseconds: int = 0
+    count: Annotated[int, msgspec.Meta(ge=0)] = 0
     status: int = 0
     core: bool = False
     message: str = ""
@@ -199,6 +218,10 @@ def decode_fact(line: Line) -> Event | None:
             return Exited(fact.status)
         case "killed":
             return Killed(fact.signal, fact.core, fact.message)
+        case "typed":
+            return Typed(fact.count)
+        case "masked":
+            return Masked(fact.count)
         case _:
             return None
 

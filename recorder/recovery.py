@@ -15,8 +15,9 @@ from pathlib import Path
 
 import msgspec
 
+from recorder.encoder import encode_fact
 from recorder.errors import FormatError
-from recorder.events import ErrorOutput, Exited, Input, Output
+from recorder.events import ErrorOutput, Exited, Input, Masked, Output
 from recorder.examine import Examination, examine
 from recorder.header import Opening
 from recorder.keys import SigningKey, VerifyKey
@@ -56,6 +57,7 @@ class _Content:
     whole: int
     time: float
     streams: Counter[type]
+    untold: int
     exit_status: int | None
 
     @classmethod
@@ -66,8 +68,11 @@ class _Content:
             match entry.event:
                 case Output(data) | ErrorOutput(data) | Input(data):
                     streams[type(entry.event)] += len(data)
+                case Masked(count):
+                    streams[Input] += count
                 case Exited(status):
                     exit_status = status
+        streams[Input] += recording.untold
         if recording.seal is not None:
             raise FormatError("it is sealed already")
         return cls(
@@ -75,6 +80,7 @@ class _Content:
             whole=recording.whole,
             time=recording.time,
             streams=streams,
+            untold=recording.untold,
             exit_status=exit_status,
         )
 
@@ -99,6 +105,9 @@ def _last_lines(
     microseconds = round(content.time * 1_000_000)
     notary = Notary(content.opening.id, key, found.chain)
     lines: list[bytes] = []
+    if content.untold:  # its echo never came, or the server died before it was seen
+        fact = encode_fact(Masked(content.untold))
+        lines += notary.admit([(encode_line(microseconds, FACT, fact),)], microseconds)
     if torn:
         # With durability "kernel" a power cut can tear a line that somebody has seen: keep what is left of it.
         kept = encode_bytes(torn[: LINE_LIMIT // 2])

@@ -108,6 +108,11 @@ class Recording(Section):
         description="kernel: written to the file before delivery, survives kill -9. disk: on the disk before delivery,"
         " survives a power cut, and costs a sync a batch.",
     )
+    input: Literal["masked", "all", "none"] = Field(
+        "masked",
+        description="What is kept of what people type. masked: what the terminal echoed, so no passwords; the rest is"
+        " only counted. all: every key. none: only how many. Without a terminal masked keeps all: it is data.",
+    )
     search: bool = Field(
         True,
         description="Keep the text of sessions in an index beside the recordings, for bastion search. With false no"

@@ -204,6 +204,7 @@ class Admission:
             columns=columns or _DEFAULT_SIZE[0],
             rows=rows or _DEFAULT_SIZE[1],
             terminal=request.pty.terminal if request.pty else None,
+            input=self._config().recording.input,
             facts={
                 "user": person.user,
                 "issuer": person.issuer,

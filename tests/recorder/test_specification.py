@@ -87,13 +87,23 @@ def exactly(said: str, code: str, text: str, ours: dict[str, Any]) -> tuple[str,
         raise Refused from None
 
 
+def told_of(code: str, data: str, untold: int) -> int:
+    """Section 5, "Masked input": by how much a line changes the number of bytes that are untold."""
+    fact = json.loads(data) if code == "f" else {}
+    if fact.get("is") == "typed":
+        return int(fact["count"])
+    if untold and fact.get("is") == "masked":
+        return -int(fact["count"])
+    return -len(data.encode()) if untold and code == "i" else 0
+
+
 def streams(content: bytes) -> dict[str, bytes]:
     """Section 4: what the file holds of each stream."""
     lines = lines_of(content)
     ours = header_of(lines[0] if lines else b"")
     got = {"o": b"", "e": b"", "i": b"", "r": b""}
     said: str | None = None
-    last, is_sealed = 0.0, False
+    last, is_sealed, untold = 0.0, False, 0
     for raw in lines[1:]:
         time, code, data = parse(raw)
         if time < last or is_sealed:
@@ -109,6 +119,9 @@ def streams(content: bytes) -> dict[str, bytes]:
         elif code in "oi":
             got[code] += shown(data, ours) if code == "o" else data.encode()
         elif (code == "r" and not re.fullmatch(r"\d+x\d+", data)) or (code == "f" and data[:1] != "{"):
+            raise Refused
+        untold += told_of(code, data, untold)
+        if untold < 0:
             raise Refused
     return {"output": got["o"], "error": got["e"], "input": got["i"]}
 

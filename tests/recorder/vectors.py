@@ -20,11 +20,13 @@ from recorder.events import (
     Input,
     InputEnded,
     Killed,
+    Masked,
     Noted,
     Output,
     OutputEnded,
     Resized,
     Signalled,
+    Typed,
 )
 from tests.recorder.casts import KEY, OTHER_KEY, cast, read, streams, verify
 
@@ -50,6 +52,15 @@ BYTES: list[list[Event]] = [
     [Output(b"caf\xe9 \xed\xa0\x80 \xf4\x90\x80\x80 \xc0\xaf\r\n"), Output(b"\xe6\xe6\xe6\xe6\xe6\xe6 end")],
     [Resized(0, 0), Resized(4294967295, 1)],
 ]
+MASKED: list[list[Event]] = [
+    [Output(b"$ ")],
+    [Typed(2)],
+    [Input(b"su"), Output(b"su")],
+    [Input(b"\r"), Output(b"\r\nPassword: ")],
+    [Typed(4)],
+    [Typed(4)],
+    [Masked(7), Input(b"\r"), Output(b"\r\n# ")],
+]
 MANY: list[list[Event]] = [[Input(b"k"), Output(b"k")] for _ in range(100)]
 
 
@@ -59,6 +70,8 @@ def good() -> dict[str, list[bytes]]:
         "shell": cast(SHELL, checkpoints=[3]),
         "command": cast(COMMAND, terminal=None),
         "bytes": cast(BYTES),
+        "masked": cast(MASKED),
+        "unsealed-untold": cast(MASKED[:6], is_sealed=False),
         "binary-command": cast([[Output(bytes(range(256)))]], terminal=None),
         "empty": cast([]),
         "many-lines": cast(MANY, checkpoints=[60]),
@@ -102,6 +115,9 @@ def bad() -> dict[str, list[bytes]]:
         "bytes-of-another-stream": after_the_header(b'[0.000000,"b","i eA=="]\n[0.000000,"o","x"]\n'),
         "bytes-without-display": after_the_header(b'[0.000000,"b","o eA=="]\n[0.000000,"m","x"]\n'),
         "line-feed-alone": [*command[:3], b'[0.000000,"o","a\\nb"]\n', *command[3:]],
+        "more-input-than-typed": after_the_header(
+            b'[0.000000,"f","{\\"is\\":\\"typed\\",\\"count\\":1}"]\n[0.000000,"i","ab"]\n'
+        ),
         "after-the-seal": [*shell, b'[9.000000,"o","more"]\n'],
         "changed": patched(shell, b"folder", b"volder"),
         "changed-bytes": patched(bytes_, b'"o 5g=="', b'"o 5Q=="'),
