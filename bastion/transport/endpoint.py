@@ -34,6 +34,9 @@ from recorder.events import (
 HIGH_WATER = 256 * 1024
 """Bytes that may wait to be received before the channel stops reading."""
 
+EVENT_COST = 256
+"""What an event counts beside its bytes: packets of one byte must not cost a hundred times as much memory."""
+
 MAX_CONTROL_EVENTS = 256
 """Signals and breaks that may wait; the channel is aborted beyond (they have no flow control in RFC 4254)."""
 
@@ -101,18 +104,18 @@ class Endpoint:
     def _push(self, event: Event) -> None:
         match event:
             case Output(data=data) | ErrorOutput(data=data) | Input(data=data):
-                self._queued_bytes += len(data)
-            case Resized() if self._queue and isinstance(self._queue[-1], Resized):
-                self._queue.pop()
-            case _:
+                self._queued_bytes += len(data) + EVENT_COST
+            case Resized():  # bounded: between two of them stands something else
+                if self._queue and isinstance(self._queue[-1], Resized):
+                    self._queue.pop()
+            case Signalled() | BreakSent():
                 self._queued_controls += 1
+                if self._queued_controls > MAX_CONTROL_EVENTS:
+                    self.abort()
+                    return
         self._queue.append(event)
         self._arrived.set()
-        if self.channel is None:
-            return
-        if self._queued_controls > MAX_CONTROL_EVENTS:
-            self.channel.abort()
-        elif self._queued_bytes >= HIGH_WATER and not self._reading_paused:
+        if self.channel is not None and self._queued_bytes >= HIGH_WATER and not self._reading_paused:
             self._reading_paused = True
             self.channel.pause_reading()
 

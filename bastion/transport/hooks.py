@@ -36,6 +36,10 @@ from bastion.transport.request import SessionRequest
 WINDOW = 2 * 1024 * 1024
 PACKET = 32 * 1024
 _SOCKET_HIGH_WATER = 256 * 1024
+_UNREAD_LIMIT = 4 * 1024 * 1024
+"""Bytes that a peer may leave unread and still be listened to: data stops far below, answers to requests do not."""
+_DEFERRED_LIMIT = 4096
+"""Packets that may wait for the end of a key exchange."""
 S = TypeVar("S", bound="asyncssh.SSHClientSession[bytes]")
 _EMPTY_IGNORE = (String(b""),)
 
@@ -87,6 +91,8 @@ class _Tuned:
     _loop: asyncio.AbstractEventLoop
     _transport: asyncio.Transport | None
     _channels: dict[int, Any]
+    _kex_complete: bool
+    _deferred_packets: list[Any]
     _socket_paused = False
     _joined: list[bytes] | None = None
 
@@ -100,10 +106,33 @@ class _Tuned:
 
     def resume_writing(self) -> None:
         self._socket_paused = False
+        self._flush_channels()
+
+    @property
+    def holds_data(self) -> bool:
+        """Whether channels must keep their data: the socket is full, or keys are being exchanged.
+
+        asyncssh queues what is sent meanwhile without bound, and a peer may begin a key exchange and not go on.
+        """
+        return self._socket_paused or not self._kex_complete
+
+    def _send_deferred_packets(self) -> None:
+        super()._send_deferred_packets()  # type: ignore[misc]
+        self._flush_channels()
+
+    def _flush_channels(self) -> None:
         for channel in list(self._channels.values()):
-            channel._flush_send_buf()
-            if self._socket_paused:
+            if self.holds_data:
                 break
+            channel._flush_send_buf()
+
+    def data_received(self, data: bytes, datatype: int | None = None) -> None:
+        # What grows here are answers to a peer that asks and does not read, or does not end its key exchange.
+        unread = self._transport.get_write_buffer_size() if self._transport is not None else 0
+        if unread > _UNREAD_LIMIT or len(self._deferred_packets) > _DEFERRED_LIMIT:
+            cast(Any, self).abort()
+            return
+        super().data_received(data, datatype)  # type: ignore[misc]
 
     def send_packet(self, pkttype: int, *args: bytes, handler: Any = None) -> None:
         if pkttype != MSG_IGNORE or args != _EMPTY_IGNORE:
@@ -126,15 +155,32 @@ class _Tuned:
 
 
 class _HeldChannel:
-    """Mixin for channels: keeps data while the socket of the connection cannot take more."""
+    """Mixin for channels: keeps data while the connection cannot take more, and keeps what waits to be read in one."""
 
     def _flush_send_buf(self) -> None:
         channel = cast(Any, self)
         connection = channel._conn
-        if connection is not None and connection._socket_paused and channel._send_state == "open":
+        if connection is not None and connection.holds_data and channel._send_state == "open":
             channel._pause_resume_writing()
         else:
             super()._flush_send_buf()  # type: ignore[misc]
+
+    def _accept_data(self, data: bytes, datatype: int | None = None) -> None:
+        # asyncssh keeps a list of packets and takes them from its front: a window full of packets of one byte would
+        # cost a hundred times its size, and stop the event loop for minutes.
+        channel = cast(Any, self)
+        waiting = channel._recv_buf
+        if (
+            channel._recv_paused
+            and channel._send_state not in ("close_pending", "closed")
+            and waiting
+            and waiting[-1][1] == datatype
+            and len(waiting[-1][0]) < PACKET
+        ):
+            channel._recv_window -= len(data)
+            waiting[-1] = (waiting[-1][0] + data, datatype)
+        else:
+            super()._accept_data(data, datatype)  # type: ignore[misc]
 
 
 class _ServerChannel(_HeldChannel, SSHServerChannel):  # type: ignore[type-arg]
