@@ -90,6 +90,16 @@ def another_login(story: Story) -> str:
     return "ops on web-1"
 
 
+def jump(story: Story) -> str:
+    # Port 22 is what ssh asks for where nobody names another; the rig's configuration does.
+    words = ["-J", f"localhost:{story.world.bastion.port}", "-p", "22", "ops@web-1", "whoami; exit 5"]
+    done = story.alice.run(*words)
+    must(done.status == 5 and done.text == "ops\n", described(done))
+    row = json.loads(story.world.bastion.run("sessions", "--limit", "1", "--json").stdout)[0]
+    must(row["login"] == "ops" and row["exit_status"] == 5, f"the newest recording is another one: {row}")
+    return f"ops on web-1 with its exit status, recorded as {row['id']}"
+
+
 def a_name_that_is_no_target(story: Story) -> str:
     done = story.alice.run("-T", "nosuch@localhost")
     line = re.search(r".*web-1, web-2.*", done.errors)
@@ -196,6 +206,16 @@ def verify(story: Story) -> str:
     return first_line(done)
 
 
+def search(story: Story) -> str:
+    def found() -> list[dict[str, str]]:
+        return list(json.loads(story.world.bastion.run("search", "resized", "--json").stdout or "[]"))
+
+    wait_until(lambda: bool(found()), "the text of the session in the index")
+    done = story.world.bastion.run("search", "resized")
+    must(done.status == 0 and story.recording["id"] in done.text, described(done))
+    return f"the session that printed this line: {first_line(done)}"
+
+
 def auditor(story: Story) -> str:
     carol, row = story.world.certified("carol"), story.recording
     listing = carol.run("localhost", "sessions")
@@ -262,6 +282,7 @@ STEPS: tuple[tuple[str, Step], ...] = (
     ("ssh -t localhost web-1", straight_to_a_target),
     ("ssh web-1@localhost COMMAND", streams_and_exit_code),
     ("ssh ops@web-1@localhost COMMAND", another_login),
+    ("ssh -J localhost ops@web-1 COMMAND", jump),
     ("ssh nosuch@localhost, without a terminal", a_name_that_is_no_target),
     ("TERM=dumb ssh localhost", numbered_list),
     ("random bytes through a target", bytes_both_ways),
@@ -271,6 +292,7 @@ STEPS: tuple[tuple[str, Step], ...] = (
     ("bastion play", play),
     ("asciinema cat", asciinema),
     ("bastion verify", verify),
+    ("bastion search", search),
     ("an auditor, over ssh", auditor),
     ("somebody who is no auditor", not_an_auditor),
     ("a recording that was changed", tampering),
