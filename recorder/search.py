@@ -10,14 +10,13 @@ import asyncio
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field
 from itertools import islice
-from pathlib import Path
 
-from recorder import search_index
 from recorder.catalog import SessionRow
-from recorder.errors import RecorderError
 from recorder.index import Filter, Index
-from recorder.names import SessionId
-from recorder.search_index import Hit, Part
+from recorder.search_index import Hit, Part, TextSearch, open_reading
+
+_BATCH = 32
+"""So many sessions are looked into in one go of a thread."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,34 +45,34 @@ async def search(
     index: Index, query: Query, accept: Callable[[SessionRow], bool] = lambda row: True
 ) -> AsyncIterator[Found]:
     """The sessions in which *query* is found and which *accept* lets through, newest first."""
-    left = query.narrow.limit
-    ids = await asyncio.to_thread(_candidates, index.folder, query)
-    async for row in index.walk(query.narrow, ids):
-        if left is not None and left <= 0:
-            return
-        if not accept(row):
-            continue
-        hits = await asyncio.to_thread(_hits, index.folder, row.id, query)
-        if not hits:
-            continue
-        yield Found(row=row, hits=tuple(hits[: query.most_hits]), has_more=len(hits) > query.most_hits)
-        left = None if left is None else left - 1
+    database = await asyncio.to_thread(open_reading, index.folder)
+    try:
+        text = await asyncio.to_thread(TextSearch, database, query.text, query.part)
+        left = query.narrow.limit
+        candidates = await asyncio.to_thread(text.candidates)
+        batch: list[SessionRow] = []
+        async for row in index.walk(query.narrow, candidates):
+            if accept(row):
+                batch.append(row)
+            if len(batch) >= _BATCH:
+                for found in await asyncio.to_thread(_look_into, text, batch, query.most_hits, left):
+                    yield found
+                    left = None if left is None else left - 1
+                batch = []
+            if left == 0:
+                return
+        for found in await asyncio.to_thread(_look_into, text, batch, query.most_hits, left):
+            yield found
+    finally:
+        database.close()
 
 
-def _candidates(folder: Path, query: Query) -> list[SessionId]:
-    with search_index.open_reading(folder) as database:
-        if database is None:
-            raise RecorderError(
-                "There is no index of the text of these recordings.",
-                hint="Make it with: bastion index rebuild (with search = true in [recording] a server keeps it).",
-            )
-        return search_index.candidates(database, query.text, query.part)
-
-
-def _hits(folder: Path, session_id: SessionId, query: Query) -> list[Hit]:
-    with search_index.open_reading(folder) as database:
-        if database is None:
-            return []
-        return list(
-            islice(search_index.hits(database, session_id, query.text, query.part), query.most_hits + 1)
-        )
+def _look_into(text: TextSearch, rows: list[SessionRow], most_hits: int, most: int | None) -> list[Found]:
+    """Those of *rows* that hold the text, at most *most* of them."""
+    all_found: list[Found] = []
+    for row in rows:
+        if len(all_found) == most:
+            break
+        if hits := tuple(islice(text.hits(row.id), most_hits + 1)):
+            all_found.append(Found(row=row, hits=hits[:most_hits], has_more=len(hits) > most_hits))
+    return all_found

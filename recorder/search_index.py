@@ -12,7 +12,7 @@ import re
 import sqlite3
 from array import array
 from collections.abc import Iterable, Iterator
-from contextlib import closing, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -38,6 +38,7 @@ CREATE TABLE sessions (number INTEGER PRIMARY KEY AUTOINCREMENT, id TEXT NOT NUL
 CREATE TABLE blocks (place INTEGER PRIMARY KEY, text TEXT NOT NULL, times BLOB NOT NULL);
 CREATE VIRTUAL TABLE trigrams USING fts5 (text, content='', columnsize=0, detail=none, tokenize='trigram');
 """
+_REBUILD = "Make it with: bastion index rebuild (a server with search = true in [recording] keeps it up)."
 _TRIGRAM = 3
 _MOST_TRIGRAMS = 32
 # A block's place is the number of its session, a bit for input, and its number there: so one range is one session.
@@ -80,24 +81,22 @@ def forget_all(folder: Path) -> None:
         (folder / name).unlink(missing_ok=True)
 
 
-@contextmanager
-def open_reading(folder: Path) -> Iterator[sqlite3.Connection | None]:
-    """The index of *folder* to search in; None where there is none of this version."""
+def open_reading(folder: Path) -> sqlite3.Connection:
+    """The index of *folder* to search in, for one thread at a time; RecorderError says how to get one."""
     path = folder / FILE
     if not path.is_file():
-        yield None
-        return
-    with closing(
-        sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True, timeout=BUSY_SECONDS)
-    ) as database:
-        try:
-            is_ours = database.execute("PRAGMA user_version").fetchone()[0] == SCHEMA
-        except sqlite3.DatabaseError as error:
-            raise RecorderError(
-                f"The search index {path} is damaged: {error}",
-                hint="Make it anew with: bastion index rebuild",
-            ) from error
-        yield database if is_ours else None
+        raise RecorderError("There is no index of the text of these recordings.", hint=_REBUILD)
+    database = sqlite3.connect(
+        f"{path.absolute().as_uri()}?mode=ro", uri=True, timeout=BUSY_SECONDS, check_same_thread=False
+    )
+    try:
+        if database.execute("PRAGMA user_version").fetchone()[0] == SCHEMA:
+            return database
+    except sqlite3.DatabaseError as error:
+        database.close()
+        raise RecorderError(f"The search index {path} is damaged: {error}", hint=_REBUILD) from error
+    database.close()
+    raise RecorderError(f"The search index {path} is of another version.", hint=_REBUILD)
 
 
 def known(database: sqlite3.Connection) -> set[SessionId]:
@@ -149,44 +148,56 @@ def enter(database: sqlite3.Connection, session_id: SessionId, lines: Iterable[T
     _finish(database, number, output, typed)
 
 
-def candidates(database: sqlite3.Connection, text: str, part: Part | None) -> list[SessionId]:
-    """The recordings that may hold *text*: all that do are among them."""
-    where, values = _may_hold(text)
-    only = {None: "1", "input": f"place & {_INPUT_BIT}", "output": f"NOT place & {_INPUT_BIT}"}[part]
-    rows = database.execute(
-        f"SELECT id FROM sessions WHERE number IN"  # noqa: S608 (constants)
-        f" (SELECT DISTINCT place >> {_SESSION_BITS} FROM ({where}) WHERE {only})",
-        values,
-    )
-    return [SessionId(row[0]) for row in rows]
+class TextSearch:
+    """One search for *text*, without regard to case, in an index that is open to read. Belongs to one connection."""
 
+    def __init__(self, database: sqlite3.Connection, text: str, part: Part | None) -> None:
+        self._database = database
+        self._wanted = re.compile(re.escape(text), re.IGNORECASE)
+        self._lowered = (
+            text.lower() if text.isascii() else ""
+        )  # an expression that ignores case is slow to say no
+        self._condition = {
+            None: "1",
+            "input": f"place & {_INPUT_BIT}",
+            "output": f"NOT place & {_INPUT_BIT}",
+        }[part]
+        self._places = "blocks"
+        if grams := _some_trigrams(text):  # a shorter text can be in every block
+            self._places = "temp.places"
+            quoted = " AND ".join('"' + gram.replace('"', '""') + '"' for gram in grams)
+            database.execute("CREATE TEMP TABLE places (place INTEGER PRIMARY KEY)")
+            database.execute(
+                "INSERT INTO places SELECT rowid FROM trigrams WHERE trigrams MATCH ?", (quoted,)
+            )
 
-def hits(database: sqlite3.Connection, session_id: SessionId, text: str, part: Part | None) -> Iterator[Hit]:
-    """The lines of a recording that hold *text*, without regard to case: first the output, then the input."""
-    row = database.execute("SELECT number FROM sessions WHERE id = ?", (session_id,)).fetchone()
-    if row is None:
-        return
-    first = row[0] << _SESSION_BITS
-    parts: dict[Part | None, tuple[int, int]] = {
-        None: (first, first + (1 << _SESSION_BITS)),
-        "output": (first, first | _INPUT_BIT),
-        "input": (first | _INPUT_BIT, first + (1 << _SESSION_BITS)),
-    }
-    where, values = _may_hold(text)
-    rows = database.execute(
-        f"SELECT place, text, times FROM blocks WHERE place IN"  # noqa: S608 (constants)
-        f" (SELECT place FROM ({where}) WHERE place >= ? AND place < ?) ORDER BY place",
-        (*values, *parts[part]),
-    )
-    wanted = re.compile(re.escape(text), re.IGNORECASE)
-    lowered = text.lower() if text.isascii() else ""  # an expression that ignores case is slow to say no
-    for place, block, times in rows:
-        if lowered not in block.lower():
-            continue
-        moments = array("I", times)
-        for number, line in enumerate(block.split("\n")):
-            if (found := wanted.search(line)) is not None:
-                yield Hit(moments[number] / 1000, bool(place & _INPUT_BIT), line, found.start(), found.end())
+    def candidates(self) -> list[SessionId]:
+        """The recordings that may hold the text: all that do are among them."""
+        rows = self._database.execute(
+            f"SELECT id FROM sessions WHERE number IN"  # noqa: S608 (constants)
+            f" (SELECT DISTINCT place >> {_SESSION_BITS} FROM {self._places} WHERE {self._condition})"
+        )
+        return [SessionId(row[0]) for row in rows]
+
+    def hits(self, session_id: SessionId) -> Iterator[Hit]:
+        """The lines of a recording that hold the text: first those of the output, then those of the input."""
+        row = self._database.execute("SELECT number FROM sessions WHERE id = ?", (session_id,)).fetchone()
+        if row is None:
+            return
+        blocks = "blocks" if self._places == "blocks" else f"{self._places} JOIN blocks USING (place)"
+        rows = self._database.execute(
+            f"SELECT place, text, times FROM {blocks}"  # noqa: S608 (constants)
+            f" WHERE place >= ? AND place < ? AND {self._condition} ORDER BY place",
+            (row[0] << _SESSION_BITS, (row[0] + 1) << _SESSION_BITS),
+        )
+        for place, block, times in rows:
+            if self._lowered in block.lower():
+                yield from self._in_block(place, block, array("I", times))
+
+    def _in_block(self, place: int, block: str, times: array[int]) -> Iterator[Hit]:
+        for time, line in zip(times, block.split("\n"), strict=True):
+            if (found := self._wanted.search(line)) is not None:
+                yield Hit(time / 1000, bool(place & _INPUT_BIT), line, found.start(), found.end())
 
 
 @contextmanager
@@ -200,14 +211,9 @@ def only_writer(folder: Path) -> Iterator[None]:
         os.close(descriptor)
 
 
-def _may_hold(text: str) -> tuple[str, tuple[str, ...]]:
-    """A query for the places of the blocks that may hold *text*, and its values."""
+def _some_trigrams(text: str) -> list[str]:
     grams = list(dict.fromkeys(text[at : at + _TRIGRAM] for at in range(len(text) - _TRIGRAM + 1)))
-    if not grams:  # too short for the index: every block may
-        return "SELECT place FROM blocks", ()
-    step = -(-len(grams) // _MOST_TRIGRAMS)
-    quoted = ('"' + gram.replace('"', '""') + '"' for gram in grams[::step])
-    return "SELECT rowid AS place FROM trigrams WHERE trigrams MATCH ?", (" AND ".join(quoted),)
+    return grams[:: -(-len(grams) // _MOST_TRIGRAMS)] if grams else []
 
 
 def _finish(database: sqlite3.Connection, number: int, *blocks: _Blocks) -> None:

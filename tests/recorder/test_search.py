@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import sqlite3
 from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, closing
 from pathlib import Path
 
 import pytest
@@ -203,8 +203,7 @@ async def test_a_recording_that_was_half_entered_is_entered_again_and_one_that_i
         await store.recover()
         assert await ids(store, "needle") == [half]
         assert await ids(store, "other") == []
-        with search_index.open_reading(folder) as reading:
-            assert reading is not None
+        with closing(search_index.open_reading(folder)) as reading:
             assert search_index.known(reading) == {half}
             assert reading.execute("SELECT count(*) FROM blocks").fetchone() == (1,)
 
