@@ -15,6 +15,7 @@ from cli.settings import Settings, pass_settings
 from recorder.catalog import recordings
 from recorder.inspection import Finding, inspect
 from recorder.keys import VerifyKey, published_keys
+from recorder.seals_check import hold_against, read_chain
 
 
 @click.command()
@@ -35,13 +36,20 @@ def verify(
     """Prove that recordings were not changed since they were written.
 
     Needs the recording and the recorder's public key, and nothing else: neither server nor database. Exits with 0 if
-    all are unchanged, with 1 if not. A session that still runs is good as far as it is signed.
+    all are unchanged, with 1 if not. A session that still runs is good as far as it is signed. With --all the chain of
+    seals (seals.log) is verified too, and whether a recording is missing that it names.
     """
     if bool(named) == is_all:
         raise click.UsageError("Name recordings by id or file, or say --all.")
     keys = _keys(settings, key_files)
     paths, missing = asyncio.run(_paths(settings, named, is_all))
-    findings = [*missing, *_verify(paths, keys, shows_progress=is_all and not as_json)]
+    findings = _verify(paths, keys, shows_progress=is_all and not as_json)
+    if is_all:
+        folder = settings.config.recordings_folder
+        # Read last: what was sealed meanwhile has its entry.
+        findings = hold_against(read_chain(folder, keys), folder, findings)
+        named_missing = {finding.name for finding in findings}
+        findings = [*(one for one in missing if one.name not in named_missing), *findings]
     if as_json:
         print_json([_as_data(finding) for finding in findings])
     else:

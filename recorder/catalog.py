@@ -83,7 +83,7 @@ def read_row(folder: Path, path: Path) -> SessionRow:
     try:
         with path.open("rb") as file:
             opening = decode_opening(file.readline(LINE_LIMIT + 1))
-            last = _last_line(file.fileno())
+            last = last_line(file.fileno())
     except OSError as error:
         raise FormatError(f"{path} cannot be read: {error.strerror}") from error
     if opening.id != path.stem:
@@ -103,7 +103,7 @@ def is_live(path: Path) -> bool:
     return False
 
 
-def _last_line(descriptor: int) -> bytes:
+def last_line(descriptor: int) -> bytes:
     """The last line of the file if it is whole, else nothing."""
     end = os.fstat(descriptor).st_size
     tail = b""

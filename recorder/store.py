@@ -28,6 +28,7 @@ from recorder.journal import FAILED, Clock, Recording, write_failure
 from recorder.keys import SigningKey, VerifyKey
 from recorder.names import SessionId, new_id, place
 from recorder.recovery import seal_unsealed
+from recorder.seals import SealLog
 from recorder.search_feed import SearchFeed, forget_text
 from recorder.statements import Account
 from recorder.writer import Durability, OpenFile, Writer
@@ -72,6 +73,8 @@ class Store:
         self._monotonic = monotonic
         self._random = random
         self._writer = Writer(durability, reserve=min_free_bytes // RESERVED_PART)
+        self._seals = SealLog(folder, is_durable=durability == "disk")
+        self._unchained: dict[SessionId, Path] = {}  # sealed, and the chain of seals could not be written
         self._live: dict[SessionId, Recording] = {}
         self._unsealed: dict[SessionId, Path] = {}  # failed, and the disk did not let us seal them
         self._tasks: set[asyncio.Task[Any]] = set()
@@ -151,6 +154,7 @@ class Store:
             row = await self._recover(path, INTERRUPTED if ending == LIVE else ending)
             if row is not None:
                 recovered.append(row)
+        await self._chain_missing(await self.index.list())
         if self.search is not None:
             self.search.catch_up(await self.index.list())
         return recovered
@@ -167,6 +171,8 @@ class Store:
                 await recording.seal("server stopped", None)
         for path in list(self._unsealed.values()):  # space may have come back
             await self._recover(path, FAILED)
+        for session_id, path in list(self._unchained.items()):
+            await self._chain(session_id, path)
         await self._writer.close()
         if self.search is not None:
             await self.search.close()
@@ -243,6 +249,7 @@ class Store:
             log.error("recording.damaged", path=str(path), error=str(error))
             return None
         self._unsealed.pop(row.id, None)
+        await self._chain(row.id, path)
         await self._enter(row)
         log.warning(
             "recording.recovered",
@@ -258,9 +265,34 @@ class Store:
         if account is None:
             self._unsealed[recording.id] = recording.path
             row = replace(row, ending=ending)
+        else:
+            await self._chain(recording.id, recording.path)
         await self._enter(row)
         if self.search is not None and account is not None:
             self.search.add(row)
+
+    async def _chain(self, session_id: SessionId, path: Path) -> None:
+        """Add a recording that has just been sealed to the chain of seals, before anybody hears of its end."""
+        try:
+            entry = await asyncio.to_thread(
+                self._seals.enter, path, key=self._key, trusted=self._trusted, now=self._now()
+            )
+        except (FormatError, OSError) as error:
+            self._unchained[session_id] = path  # tried again at the end, and at the next start
+            log.error("seals.behind", session=session_id, error=str(error))
+        else:
+            self._unchained.pop(session_id, None)
+            # Whoever keeps the logs elsewhere can tell later that the end of the chain was cut.
+            log.info("recording.sealed", session=session_id, entry=entry.number, chain=entry.chain)
+
+    async def _chain_missing(self, rows: Iterable[SessionRow]) -> None:
+        """Add what a crash kept out of the chain, between the seal and the entry."""
+        known = await asyncio.to_thread(self._seals.known)
+        missing = [
+            row for row in rows if row.ended_at is not None and row.id not in known and row.path.exists()
+        ]
+        for row in sorted(missing, key=lambda row: row.ended_at or 0.0):
+            await self._chain(row.id, row.path)
 
     async def _enter(self, row: SessionRow) -> None:
         try:

@@ -47,6 +47,8 @@ class Verdict:
     first: int | None = None
     last: int | None = None
     seal: Seal | None = None
+    chain: str = ""
+    """The chain value over all lines, in hex."""
 
     @property
     def is_intact(self) -> bool:
@@ -97,4 +99,5 @@ def _judge(found: Examination) -> Verdict:
         first=first,
         last=last,
         seal=found.seal,
+        chain=found.chain.value.hex(),
     )
