@@ -32,6 +32,7 @@ class Header:
     *terminal* is its TERM, or None when the session has no terminal. *facts* is opaque here: the recorder keeps
     it, and the index picks `user`, `groups`, `target`, `kind`, `login`, `action` and `command` out of it.
     *input* says what is kept of the input: all of it, what was echoed on a terminal, or only its length.
+    *redacted* says that secrets are taken out of the streams before they are written.
     """
 
     started_at: float
@@ -40,6 +41,7 @@ class Header:
     terminal: str | None
     facts: Facts = field(default_factory=dict)
     input: InputRule = "all"
+    redacted: bool = False
 
 
 class _Ours(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -53,6 +55,7 @@ class _Ours(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     newline: str
     facts: dict[str, str | list[str]]
     input: InputRule = "all"
+    redacted: bool = False
 
 
 class _Line(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -104,6 +107,7 @@ def encode_opening(opening: Opening) -> bytes:
             newline="crlf" if opening.shows_crlf else "as is",
             facts={scalar_text(name): _fact(value) for name, value in header.facts.items()},
             input=header.input,
+            redacted=header.redacted,
         ),
     )
     encoded = msgspec.json.encode(line) + b"\n"
@@ -136,6 +140,7 @@ def decode_opening(line: bytes) -> Opening:
         terminal=ours.terminal,
         facts=ours.facts,
         input=ours.input,
+        redacted=ours.redacted,
     )
     return Opening(id=SessionId(ours.id), key_id=ours.key, header=header)
 

@@ -11,6 +11,7 @@ import asyncio
 import errno
 from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
+from typing import Protocol
 
 import structlog
 
@@ -24,6 +25,7 @@ from recorder.masking import Dropping, Masking
 from recorder.names import SessionId
 from recorder.notary import Notary
 from recorder.recovery import seal_unsealed
+from recorder.redaction import Redaction
 from recorder.statements import Account
 from recorder.writer import OpenFile, Writer
 
@@ -68,7 +70,7 @@ class Recording:
         self._writer = writer
         self._key = key
         self._encoder = Encoder(shows_crlf=opening.shows_crlf)
-        self._filter = _input_filter(opening.header)
+        self._filters = _filters(opening.header)
         self._notary = Notary(opening.id, key, Chain())
         self._clock = clock
         self._now = now
@@ -102,8 +104,8 @@ class Recording:
             raise RecordingFailed("the recording of this session has been closed")
         microseconds = self._clock()
         try:
-            if self._filter is not None:
-                events = self._filter.take(events)
+            for stage in self._filters:
+                events = stage.take(events)
             groups = self._encoder.encode(events, microseconds)
         except FormatError as error:
             self._failure = RecordingFailed(error.message)
@@ -145,11 +147,7 @@ class Recording:
 
     async def _write_seal(self, ending: str, exit_status: int | None) -> Account:
         microseconds = self._clock()
-        lines = []
-        if self._filter is not None and self._failure is None:
-            lines = self._notary.admit(
-                self._encoder.encode(self._filter.finish(), microseconds), microseconds
-            )
+        lines = [] if self._failure else self._last_lines(microseconds)
         account = Account(
             ending=ending,
             exit_status=exit_status,
@@ -165,6 +163,13 @@ class Recording:
         if self._failure is not None:
             raise self._failure
         return account
+
+    def _last_lines(self, microseconds: int) -> list[bytes]:
+        """What the filters held back, of which the seal vouches too."""
+        events: list[Event] = []
+        for stage in self._filters:
+            events = [*stage.take(events), *stage.finish()]
+        return self._notary.admit(self._encoder.encode(events, microseconds), microseconds)
 
     async def _close_failed(self, failure: RecordingFailed) -> Account | None:
         """Seal what could be written, if the disk lets us now."""
@@ -190,14 +195,22 @@ class Recording:
             self._writer.submit(self._file, b"".join(lines)).add_done_callback(asyncio.Future.exception)
 
 
-def _input_filter(header: Header) -> Masking | Dropping | None:
-    match header.input:
-        case "none":
-            return Dropping()
-        case "masked" if header.terminal is not None:  # elsewhere input is data, not typing
-            return Masking(header.columns)
-        case _:
-            return None
+class _Filter(Protocol):
+    """Decides what of the events is written down; what goes on to the peer is not changed by it."""
+
+    def take(self, events: Sequence[Event]) -> list[Event]: ...
+    def finish(self) -> list[Event]: ...
+
+
+def _filters(header: Header) -> list[_Filter]:
+    filters: list[_Filter] = []
+    if header.input == "none":
+        filters.append(Dropping())
+    elif header.input == "masked" and header.terminal is not None:  # elsewhere input is data, not typing
+        filters.append(Masking(header.columns))
+    if header.redacted:
+        filters.append(Redaction())
+    return filters
 
 
 def write_failure(error: OSError) -> RecordingFailed:

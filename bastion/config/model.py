@@ -113,6 +113,11 @@ class Recording(Section):
         description="What is kept of what people type. masked: what the terminal echoed, so no passwords; the rest is"
         " only counted. all: every key. none: only how many. Without a terminal masked keeps all: it is data.",
     )
+    redact: Switch = Field(
+        False,
+        description="Take keys, tokens and card numbers out of the streams before they are written. The recording is"
+        " no longer exact then; bastion export --redact does it later and finds more.",
+    )
     search: bool = Field(
         True,
         description="Keep the text of sessions in an index beside the recordings, for bastion search. With false no"

@@ -205,6 +205,7 @@ class Admission:
             rows=rows or _DEFAULT_SIZE[1],
             terminal=request.pty.terminal if request.pty else None,
             input=self._config().recording.input,
+            redacted=self._config().recording.redact,
             facts={
                 "user": person.user,
                 "issuer": person.issuer,
