@@ -31,6 +31,13 @@ SESSION = "261124-k7f3m9q"
 
 BASTION_NAMES = ("bastion", "bastion.example.com", "BASTION")
 SSH_CONFIG = "StrictHostKeyChecking yes\nHost bastion\n    HostName localhost\nHost web-*\n    Port 22\n"
+OF_THE_CLIENT = {
+    "administratively prohibited",
+    "Permission denied (publickey,keyboard-interactive)",
+    "BatchMode",
+}
+"""Words of OpenSSH's client, which the page explains too."""
+
 CODE = re.compile(r"```.*?```|`[^`]+`", re.DOTALL)
 SECTIONS = {"server", "log", "recording", "sessions", "certificates", "policy"}
 
@@ -148,6 +155,17 @@ def test_links_of_a_document_lead_somewhere(name: str) -> None:
         assert not anchor or anchor in anchors(there.read_text()), link
 
 
+def test_messages_that_the_page_for_engineers_explains_are_still_said() -> None:
+    table = (
+        DOCUMENTS["docs/engineers.md"].read_text().partition("## When it says no")[2].partition("\n## ")[0]
+    )
+    said = sources()
+    cells = [row.split("|")[1] for row in table.splitlines() if row.startswith("| `")]
+    fixed = [longest_fixed(message) for cell in cells for message in re.findall(r"`([^`]+)`", cell)]
+    assert len(fixed) > 15
+    assert [part for part in fixed if part not in said and part not in OF_THE_CLIENT] == []
+
+
 def test_readme_leads_to_every_document() -> None:
     readme = DOCUMENTS["README.md"].read_text()
     assert [name for name in DOCUMENTS if name.startswith("docs/") and name not in readme] == []
@@ -160,6 +178,21 @@ def test_shown_lines_are_compared_but_for_what_differs_from_run_to_run() -> None
     assert not as_pattern(line).fullmatch("270101-0000000  2027-01-01 00:00  1h02m  bob   exited 0")
     assert not_shown(["a", "c"], ["a", "b", "c"]) is None
     assert not_shown(["c", "a"], ["a", "b", "c"]) == "a"
+
+
+def longest_fixed(message: str) -> str:
+    """The longest piece of *message* in which nothing stands for something else."""
+    parts = re.split(r"…|: |open a shell on|REASON|web-1|'x'|\d+|deploy, ops|deploy|root|login@", message)
+    return max((part.strip() for part in parts), key=len)
+
+
+def sources() -> str:
+    """The sources of all packages, strings that go over several lines in one piece."""
+    packages = ("bastion", "cli", "policy", "recorder")
+    text = "".join(
+        file.read_text() for package in packages for file in sorted((ROOT / package).rglob("*.py"))
+    )
+    return re.sub(r'"\n\s+f?"', "", text)
 
 
 def code(text: str) -> Iterator[str]:
@@ -236,8 +269,7 @@ def is_setting(path: str) -> bool:
 
 def is_event(name: str) -> bool:
     """Whether *name* is an audit event or a line of the log: those look like settings."""
-    sources = [file for package in ("bastion", "cli", "recorder") for file in (ROOT / package).rglob("*.py")]
-    return any(f'"{name}"' in file.read_text() for file in sources)
+    return f'"{name}"' in sources()
 
 
 def models(root: type[BaseModel]) -> Iterator[type[BaseModel]]:
