@@ -36,7 +36,8 @@ from bastion.ssh.front import Front
 from bastion.state.store import State
 from bastion.transport.algorithms import server_options
 from bastion.transport.hooks import Listener
-from recorder.keys import SigningKey
+from recorder.errors import RecorderError
+from recorder.keys import SigningKey, published_keys
 from recorder.store import Store
 
 log = structlog.get_logger()
@@ -81,6 +82,7 @@ class Bastion:
         self._development = development
         self._provider = Provider(self._issuer(config))
         self._state = state
+        self._store = store
         self._now = now
         self._next_reload = 0.0
         self._authorities = authorities
@@ -182,7 +184,7 @@ class Bastion:
             await asyncio.sleep(STATE_POLL)
             try:
                 await self._look_at_state()
-            except BastionError as error:
+            except (BastionError, RecorderError) as error:
                 # A key that cannot be read must not stop us from noticing revocations.
                 log.error("state.not-followed", reason=error.message, hint=error.hint)
 
@@ -196,6 +198,7 @@ class Bastion:
                 self.reload()
         if is_due:
             await self._reload_authorities()
+            self._reload_recorder_key()
 
     async def _end_requested_sessions(self) -> None:
         requested = {stop.session: stop for stop in await self._state.stops.take()}
@@ -209,6 +212,13 @@ class Bastion:
         await self._authorities.reload()
         await self._listener.present(self._authorities.host_identity())
         self._next_reload = min(self._now() + AUTHORITIES_RELOAD, self._authorities.due_at)
+
+    def _reload_recorder_key(self) -> None:
+        file = self._config.recorder_key_file
+        key = SigningKey.load(file)
+        if key.id != self._store.key_id:
+            self._store.use_key(key, published_keys(file))
+            log.info("recorder-key.changed", key=key.id)
 
     def _issuer(self, config: Config) -> Issuer:
         if config.issuers:
@@ -247,6 +257,7 @@ async def opened(path: Path, *, now: Callable[[], float] = time.time) -> AsyncIt
         store = await Store.open(
             config.recordings_folder,
             key=key,
+            trusted=published_keys(config.recorder_key_file),
             durability=config.recording.durability,
             is_searchable=config.recording.search,
             now=now,

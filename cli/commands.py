@@ -18,6 +18,7 @@ COMMANDS = {
     "target": "Add, list, check and scan targets.",
     "policy": "Explain who may reach what.",
     "ca": "Show and rotate the certificate authorities.",
+    "recorder": "Show and rotate the key that signs recordings.",
     "cert": "List and revoke sign-ins and their certificates.",
     "user": "Lock and unlock people; release a name.",
     "audit": "List what happened: sign-ins, refusals, changes.",
@@ -27,6 +28,7 @@ COMMANDS = {
     "index": "Rebuild the index of recordings.",
     "follow": "Watch a session while it runs.",
     "kill": "End a session that runs.",
+    "export": "Write a recorded session in another form.",
     "verify": "Prove that a recording was not changed.",
     "login": "Sign in and get a certificate for ssh.",
 }

@@ -86,11 +86,8 @@ class SigningKey:
     def create(cls, path: Path) -> SigningKey:
         """Make a key and write it to *path* and its public half beside it; refuse to replace one."""
         key = cls.generate()
-        private = key._private.private_bytes(
-            serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-        )
         try:
-            _write_new(path, private, 0o600)
+            _write_new(path, key.private_pem(), 0o600)
             _write_new(public_path(path), key.verify_key.pem(), 0o644)
         except FileExistsError as error:
             raise RecorderKeyError(
@@ -129,6 +126,12 @@ class SigningKey:
             )
         return cls(key)
 
+    def private_pem(self) -> bytes:
+        """The private key itself, as its file holds it."""
+        return self._private.private_bytes(
+            serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+        )
+
     def sign(self, message: bytes) -> bytes:
         return self._private.sign(message)
 
@@ -141,7 +144,8 @@ def public_path(path: Path) -> Path:
 def published_keys(private: Path) -> list[VerifyKey]:
     """The public keys beside the *private* key file: the present one, and retired ones under longer names."""
     own = public_path(private)
-    return [VerifyKey.load(file) for file in sorted(own.parent.glob(f"{private.name}*.pub")) or [own]]
+    keys = [VerifyKey.load(file) for file in sorted(own.parent.glob(f"{private.name}*.pub")) or [own]]
+    return list({key.id: key for key in keys}.values())
 
 
 def _write_new(path: Path, content: bytes, mode: int) -> None:

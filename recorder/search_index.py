@@ -203,12 +203,21 @@ class TextSearch:
 @contextmanager
 def only_writer(folder: Path) -> Iterator[None]:
     """Hold the one right to enter recordings of *folder*, against other processes; waits for it."""
-    descriptor = os.open(folder / LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    descriptor = _open_private(folder / LOCK, os.O_CREAT | os.O_RDWR)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX)
         yield
     finally:
         os.close(descriptor)
+
+
+def _open_private(path: Path, flags: int) -> int:
+    """Open a file that belongs to whom its folder does, also when root makes it: the service must get on with it."""
+    descriptor = os.open(path, flags | os.O_CLOEXEC, 0o600)
+    if os.geteuid() == 0:
+        owner = path.parent.stat()
+        os.fchown(descriptor, owner.st_uid, owner.st_gid)
+    return descriptor
 
 
 def _some_trigrams(text: str) -> list[str]:
@@ -257,7 +266,7 @@ class _Blocks:
 
 
 def _prepare(path: Path) -> sqlite3.Connection:
-    os.close(os.open(path, os.O_CREAT | os.O_WRONLY | os.O_CLOEXEC, 0o600))
+    os.close(_open_private(path, os.O_CREAT | os.O_WRONLY))
     database = sqlite3.connect(path, timeout=BUSY_SECONDS)
     try:
         database.execute("PRAGMA journal_mode = WAL")

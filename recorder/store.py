@@ -128,6 +128,15 @@ class Store:
         """The recordings being written."""
         return tuple(self._live.values())
 
+    @property
+    def key_id(self) -> str:
+        """The id of the key that signs."""
+        return self._key.id
+
+    def use_key(self, key: SigningKey, trusted: Iterable[VerifyKey]) -> None:
+        """Sign with *key* what begins from now on; *trusted* are the retired ones, and what runs keeps its key."""
+        self._key, self._trusted = key, tuple(trusted)
+
     async def begin(self, header: Header) -> Recording:
         """Begin a recording; RecordingFailed, fit for the person who wanted the session, when it could not be kept."""
         if self._is_closed:
