@@ -21,7 +21,7 @@ from tests.rig.process import wait_until
 from tests.rig.world import USER_CODE, World
 
 DOCS = Path(__file__).parents[2] / "docs"
-COLUMNS, ROWS = 88, 14
+COLUMNS, ROWS = 88, 11
 PORT, ISSUER_PORT = 2222, 9400
 THEME = TerminalTheme(
     (24, 27, 33),
