@@ -19,6 +19,7 @@ from recorder.events import (
     ErrorOutput,
     Event,
     Exited,
+    FileHandled,
     Input,
     InputEnded,
     Killed,
@@ -50,7 +51,7 @@ STREAM_OUTPUT = "o"
 STREAM_ERROR = "e"
 STREAM_INPUT = "i"
 
-Fact = InputEnded | OutputEnded | Signalled | BreakSent | Exited | Killed | Typed | Masked
+Fact = InputEnded | OutputEnded | Signalled | BreakSent | Exited | Killed | Typed | Masked | FileHandled
 
 Group = tuple[bytes, ...]
 """A display line, with the `b` line in front of it if it has one: nothing may come between them."""
@@ -182,7 +183,7 @@ class _Stream:
 
 def encode_fact(event: Fact) -> str:
     """The data of a fact line: a JSON object in which `is` names the fact."""
-    fact: dict[str, str | int | bool]
+    fact: dict[str, str | int | bool | None]
     match event:
         case InputEnded():
             fact = {"is": "input ended"}
@@ -204,6 +205,14 @@ def encode_fact(event: Fact) -> str:
                 "signal": scalar_text(signal),
                 "core": core_dumped,
                 "message": scalar_text(message),
+            }
+        case FileHandled(operation, path, to, size, offset, sha256, result):
+            fact = {"is": "file", "operation": scalar_text(operation), "path": scalar_text(path)}
+            more = {"to": scalar_text(to), "size": size, "offset": offset, "sha256": sha256, "result": result}
+            fact |= {
+                key: value
+                for key, value in more.items()
+                if value not in ("", None) and (key, value) != ("offset", 0)
             }
         case _:
             assert_never(event)

@@ -99,6 +99,23 @@ class Masked:
 
 
 @dataclass(frozen=True, slots=True)
+class FileHandled:
+    """A file operation that passed in a protocol of files: asked for (*result* is empty), or what became of it.
+
+    *to* is the second path of operations that have two. *size* and *sha256* are of contents that went through
+    from *offset* on; the digest is None where they did not go in their order.
+    """
+
+    operation: str
+    path: str
+    to: str = ""
+    size: int | None = None
+    offset: int = 0
+    sha256: str | None = None
+    result: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class Noted:
     """A fact the bastion adds for the auditor (a marker in the recording), shown to nobody else."""
 
@@ -116,6 +133,7 @@ Event = (
     | BreakSent
     | Exited
     | Killed
+    | FileHandled
     | Noted
     | Typed
     | Masked

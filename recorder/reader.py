@@ -22,6 +22,7 @@ from recorder.events import (
     ErrorOutput,
     Event,
     Exited,
+    FileHandled,
     Input,
     InputEnded,
     Killed,
@@ -194,6 +195,13 @@ class _Fact(msgspec.Struct, frozen=True, kw_only=True):
     status: int = 0
     core: bool = False
     message: str = ""
+    operation: str = ""
+    path: str = ""
+    to: str = ""
+    size: Annotated[int, msgspec.Meta(ge=0)] | None = None
+    offset: Annotated[int, msgspec.Meta(ge=0)] = 0
+    sha256: str | None = None
+    result: str = ""
 
 
 _FACTS = msgspec.json.Decoder(_Fact)
@@ -218,10 +226,12 @@ def decode_fact(line: Line) -> Event | None:
             return Exited(fact.status)
         case "killed":
             return Killed(fact.signal, fact.core, fact.message)
-        case "typed":
-            return Typed(fact.count)
-        case "masked":
-            return Masked(fact.count)
+        case "file":
+            return FileHandled(
+                fact.operation, fact.path, fact.to, fact.size, fact.offset, fact.sha256, fact.result
+            )
+        case "typed" | "masked":
+            return Typed(fact.count) if fact.is_ == "typed" else Masked(fact.count)
         case _:
             return None
 

@@ -118,6 +118,11 @@ class Recording(Section):
         description="Take keys, tokens and card numbers out of the streams before they are written. The recording is"
         " no longer exact then; bastion export --redact does it later and finds more.",
     )
+    file_contents: bool = Field(
+        False,
+        description="Keep the contents of files that go by SFTP, also by scp; else a manifest of them: operation, path,"
+        " size, SHA-256 and result.",
+    )
     search: bool = Field(
         True,
         description="Keep the text of sessions in an index beside the recordings, for bastion search. With false no"

@@ -7,8 +7,10 @@ around: what is not in the recording is not delivered.
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
+from bastion.relay.files import Account, Everything, Manifest
 from bastion.relay.limits import Activity, watch_limits
 from bastion.sessions.session import AdmittedSession, Outcome
 from bastion.transport.endpoint import ClientEnd, Endpoint
@@ -27,11 +29,15 @@ class Target(Protocol):
 
 
 async def _pump(
-    source: Endpoint | Target, recording: Recording, sink: Endpoint | Target, activity: Activity
+    source: Endpoint | Target,
+    recording: Recording,
+    sink: Endpoint | Target,
+    activity: Activity,
+    account: Callable[[Sequence[Event]], Sequence[Event]],
 ) -> None:
     """Relay until *source* is gone. Raises RecordingFailed, and then nothing unrecorded was delivered."""
     while events := await source.receive():
-        await recording.append(events)
+        await recording.append(account(events))
         await sink.deliver(events)
         activity.touch()
 
@@ -40,11 +46,13 @@ async def relay(client: ClientEnd, target: Target, session: AdmittedSession) -> 
     """Relay a session until one side is gone, it is stopped from outside, or its recording fails."""
     failure: BaseException | None = None
     activity = Activity(asyncio.get_running_loop().time)
+    account = _account(session)
+    recording = session.recording
     target_ended = False
     try:
         async with asyncio.TaskGroup() as group:
-            upward = group.create_task(_pump(client, session.recording, target, activity))
-            downward = group.create_task(_pump(target, session.recording, client, activity))
+            upward = group.create_task(_pump(client, recording, target, activity, account.upward))
+            downward = group.create_task(_pump(target, recording, client, activity, account.downward))
             watching = group.create_task(watch_limits(session, client, activity))
             ends: list[asyncio.Future[Any]] = [upward, downward, session.stopped]
             await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
@@ -52,6 +60,7 @@ async def relay(client: ClientEnd, target: Target, session: AdmittedSession) -> 
             upward.cancel()
             downward.cancel()
             watching.cancel()
+        await recording.append(account.end())
     except* RecordingFailed as failures:
         failure = _first(failures)
     if failure is not None:
@@ -69,6 +78,10 @@ async def relay(client: ClientEnd, target: Target, session: AdmittedSession) -> 
             return Outcome(
                 ending="target disconnected", message=f"{session.target.name} closed the connection"
             )
+
+
+def _account(session: AdmittedSession) -> Account:
+    return Manifest(keep_contents=session.keeps_contents) if session.action == "sftp" else Everything()
 
 
 def _first(error: BaseException) -> BaseException:

@@ -118,6 +118,7 @@ class Admission:
             action=action,
             request=request,
             recording=recording,
+            keeps_contents=self._config().recording.file_contents,
             limits=self._limits(decision),
             warning=self._config().sessions.warning,
             started_at=self._now(),
@@ -188,6 +189,12 @@ class Admission:
         general = self._config().sessions
         return Limits.narrowest([Limits(general.idle_timeout, general.max_duration), decision.limits])
 
+    def _contents(self, action: str) -> dict[str, str]:
+        """What a recording of file transfers says about them."""
+        if action != "sftp":
+            return {}
+        return {"contents": "kept" if self._config().recording.file_contents else "manifest"}
+
     async def _record(
         self,
         person: Person,
@@ -222,6 +229,7 @@ class Admission:
                 "action": action,
                 "command": request.command,
                 "rule": decision.rule or "",
+                **self._contents(action),
             },
         )
         try:

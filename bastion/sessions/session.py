@@ -62,6 +62,7 @@ class AdmittedSession:
     action: str
     request: SessionRequest
     recording: Recording
+    keeps_contents: bool
     limits: Limits
     warning: timedelta
     started_at: float

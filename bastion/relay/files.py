@@ -1,0 +1,119 @@
+"""What of a session goes into its recording: everything as it is, or, of a file protocol, a manifest of the files.
+
+The relay asks before it passes anything on, so that an operation is on record before it happens.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Protocol
+
+from bastion.relay.sftp_manifest import SftpManifest
+from bastion.relay.sftp_packets import Framing, Unreadable
+from bastion.runtime.logs import printable
+from recorder.events import Event, FileHandled, Input, Noted, Output
+
+_SHOWN_PATH = 200
+"""Characters of a path that the note for people shows; the fact has all."""
+
+
+class Account(Protocol):
+    """Turns what passes into what is recorded of it."""
+
+    def upward(self, events: Sequence[Event]) -> Sequence[Event]:
+        """What to record of *events* of the client."""
+        ...
+
+    def downward(self, events: Sequence[Event]) -> Sequence[Event]:
+        """What to record of *events* of the target."""
+        ...
+
+    def end(self) -> Sequence[Event]:
+        """What is left to record when both have said all."""
+        ...
+
+
+class Everything:
+    """All of it as it is."""
+
+    def upward(self, events: Sequence[Event]) -> Sequence[Event]:
+        return events
+
+    def downward(self, events: Sequence[Event]) -> Sequence[Event]:
+        return events
+
+    def end(self) -> Sequence[Event]:
+        return ()
+
+
+class Manifest:
+    """The operations on files; their bytes only if *keep_contents*, and where they make no sense."""
+
+    def __init__(self, *, keep_contents: bool) -> None:
+        self._sftp = SftpManifest()
+        self._keep = keep_contents
+        self._is_readable = True
+
+    def upward(self, events: Sequence[Event]) -> Sequence[Event]:
+        told: list[Event] = []
+        for event in events:
+            if isinstance(event, Input):
+                told += self._told(event.data, self._sftp.asked, self._sftp.from_client, Input)
+            else:
+                told.append(event)
+        return told
+
+    def downward(self, events: Sequence[Event]) -> Sequence[Event]:
+        told: list[Event] = []
+        for event in events:
+            if isinstance(event, Output):
+                told += self._told(event.data, self._sftp.answered, self._sftp.from_target, Output)
+            else:
+                told.append(event)
+        return told
+
+    def end(self) -> Sequence[Event]:
+        return list(with_notes(self._sftp.end()))
+
+    def _told(
+        self,
+        data: bytes,
+        read: Callable[[bytes], Iterator[FileHandled]],
+        framing: Framing,
+        raw: type[Input] | type[Output],
+    ) -> Iterator[Event]:
+        if self._is_readable:
+            try:
+                yield from with_notes(read(data))
+            except Unreadable as error:
+                self._is_readable = False
+                yield Noted(f"files: this cannot be read ({error}); it is kept as it is from here on")
+                data = data if self._keep else framing.rest()
+            else:
+                data = data if self._keep else b""
+        elif not self._keep:
+            data = framing.rest() + data
+        if data:
+            yield raw(data)
+
+
+def with_notes(files: Iterable[FileHandled]) -> Iterator[Event]:
+    """Each of *files*, and for people a note of what was done."""
+    for file in files:
+        yield file
+        if file.result or file.operation in ("sent", "received"):
+            yield Noted(note_of(file))
+
+
+def note_of(file: FileHandled) -> str:
+    """One line about *file*."""
+    words = [file.operation, printable(file.path[:_SHOWN_PATH])]
+    if file.to:
+        words.append(f"to {printable(file.to[:_SHOWN_PATH])}")
+    if file.size is not None:
+        words.append(f"{file.size:,} bytes")
+    if file.sha256 is not None:
+        words.append(f"SHA-256 {file.sha256}")
+    if file.result and file.result != "ok":
+        words.append(f"({file.result})")
+    return f"files: {' '.join(words)}"
