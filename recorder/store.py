@@ -11,7 +11,6 @@ import contextlib
 import fcntl
 import os
 import sqlite3
-import stat
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import replace
@@ -21,7 +20,8 @@ from typing import Any, TypeVar
 import structlog
 
 from recorder.catalog import LIVE, SessionRow, make_row, read_row, recordings
-from recorder.errors import FolderInUse, FormatError, RecorderError, RecordingFailed
+from recorder.errors import FormatError, RecorderError, RecordingFailed
+from recorder.folder import make_folders, sync_folder, take
 from recorder.header import Header, Opening
 from recorder.index import Index
 from recorder.journal import FAILED, Clock, Recording, write_failure
@@ -101,7 +101,7 @@ class Store:
         Without *is_searchable* no text is kept beside the recordings, and what there was is deleted.
         """
         folder = folder.absolute()
-        lock = _take(folder)
+        lock = take(folder)
         try:
             if not is_searchable:
                 await asyncio.to_thread(forget_text, folder)
@@ -222,7 +222,7 @@ class Store:
         while True:
             opening = Opening(id=new_id(header.started_at, self._random), key_id=self._key.id, header=header)
             path = self.folder / place(opening.id)
-            _make_folders(path.parent, self.folder, is_durable=self._durability == "disk")
+            make_folders(path.parent, self.folder, is_durable=self._durability == "disk")
             flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND | os.O_CLOEXEC | os.O_NOFOLLOW
             try:
                 descriptor = os.open(path, flags, 0o600)
@@ -230,7 +230,7 @@ class Store:
                 continue
             fcntl.flock(descriptor, fcntl.LOCK_EX)
             if self._durability == "disk":
-                _sync_folder(path.parent)
+                sync_folder(path.parent)
             return opening, path, descriptor
 
     def _require_space(self) -> None:
@@ -325,46 +325,3 @@ async def _discard(beginning: asyncio.Task[Recording]) -> None:
     with contextlib.suppress(RecordingFailed):  # then there is none
         recording = await beginning
         await recording.seal("failed", None)
-
-
-def _take(folder: Path) -> int:
-    """Make *folder* if it is missing and lock it for this process; the descriptor holds the lock."""
-    try:
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        lock = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    except OSError as error:
-        raise RecorderError(f"The folder of recordings {folder} cannot be used: {error.strerror}.") from error
-    try:
-        if (mode := stat.S_IMODE(os.fstat(lock).st_mode)) & 0o077:
-            raise RecorderError(
-                f"Others can read the folder of recordings {folder} (mode {mode:04o}).",
-                hint=f"chmod 700 {folder}",
-            )
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        os.close(lock)
-        raise FolderInUse(
-            f"Another server writes its recordings to {folder}.",
-            hint="Stop it, or give this one a folder of its own ([recording] folder).",
-        ) from None
-    except BaseException:
-        os.close(lock)
-        raise
-    return lock
-
-
-def _make_folders(folder: Path, top: Path, *, is_durable: bool) -> None:
-    if folder == top or folder.is_dir():
-        return
-    _make_folders(folder.parent, top, is_durable=is_durable)
-    folder.mkdir(mode=0o700, exist_ok=True)
-    if is_durable:
-        _sync_folder(folder.parent)
-
-
-def _sync_folder(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
