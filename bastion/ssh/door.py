@@ -23,7 +23,7 @@ from bastion.ssh.builtins import run_builtin
 from bastion.ssh.front import Front
 from bastion.ssh.login import run_login
 from bastion.ssh.picker import Entry, pick
-from bastion.ssh.route import Route, ToBuiltin, ToPicker, ToTarget, route
+from bastion.ssh.route import Route, ToBuiltin, ToPicker, ToTarget, is_key_copy, route
 from bastion.ssh.terminal import ChannelTerminal
 from bastion.transport.endpoint import ClientEnd
 from bastion.transport.request import SessionRequest
@@ -80,6 +80,12 @@ class _Visit:
             arguments = tuple(self._channel.request.command.split())
             return await self._builtin(
                 run_login(self._terminal, self._front, self._client, self._key, arguments)
+            )
+        if is_key_copy(self._channel.request):
+            raise SessionRefused(
+                "there is no use for ssh-copy-id here: people sign in and get a certificate for their key, and targets"
+                " trust the bastion",
+                hint=f"Get one with: ssh login@{self._front.config().server.public_name}",
             )
         person = self._person
         admission = self._front.admission

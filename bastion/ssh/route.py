@@ -63,6 +63,17 @@ def route(username: str, request: SessionRequest, is_target: Callable[[str], boo
     return ToPicker(f"There is no target {target!r} that you can reach.")
 
 
+def is_key_copy(request: SessionRequest) -> bool:
+    """Whether this is `ssh-copy-id` at work. To tell people a better way, not to stop anybody who knows shells."""
+    command = request.command
+    return (
+        request.kind == "exec"
+        and command.startswith("exec sh -c ")
+        and "umask 077" in command
+        and "authorized_keys" in command
+    )
+
+
 def split_login(name: str) -> tuple[str | None, str]:
     """Split `login@target`; a target's name has no `@`, a login may."""
     login, at, target = name.rpartition("@")

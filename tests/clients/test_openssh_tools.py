@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.clients.conftest import Way, need
+from tests.rig.openssh import Client
 from tests.rig.world import World
 from tests.server.recorded import rows
 
@@ -98,3 +99,18 @@ def test_connection_kept_open_serves_the_sessions_that_follow(way: Way, world: W
         assert len(rows(world)) == before + 2
     finally:
         way.client.run("-S", f"{tmp_path}/mux", "-O", "exit", way.host)
+
+
+@pytest.mark.parametrize("host", ["deploy@web-1", "bastion"])
+def test_ssh_copy_id_is_told_a_better_way(world: World, tmp_path: Path, host: str) -> None:
+    other = Client(tmp_path / "other", port=world.bastion.port)
+    options = [
+        "-F",
+        world.jumper("alice").config,
+        *(["-o", "ProxyJump=bastion"] if host != "bastion" else []),
+    ]
+    (tmp_path / ".ssh").mkdir()
+    done = run("ssh-copy-id", "-f", *options, "-i", f"{other.key}.pub", host, HOME=str(tmp_path))
+    assert done.returncode != 0
+    assert b"there is no use for ssh-copy-id here" in done.stderr
+    assert not (world.web_1.home("deploy") / ".ssh/authorized_keys").exists()
