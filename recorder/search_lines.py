@@ -12,7 +12,8 @@ from typing import NamedTuple
 from recorder.events import ErrorOutput, Input, Noted, Output, Resized
 from recorder.lines import drawable
 from recorder.reader import Entry, open_recording
-from recorder.search_screen import LONGEST_LINE, SeenScreen
+from recorder.search_grid import LONGEST_LINE
+from recorder.search_screen import SeenScreen
 from recorder.search_typed import TypedLines
 
 

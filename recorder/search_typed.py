@@ -9,7 +9,8 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from recorder.screen_grammar import GRAMMAR, Action, State, kind_of
-from recorder.search_screen import LONGEST_LINE, LONGEST_SEQUENCE, OVERLAP, Tell
+from recorder.search_grid import LONGEST_LINE, OVERLAP, Tell
+from recorder.search_screen import LONGEST_SEQUENCE
 
 _HOME = frozenset({"H", "1~", "7~"})
 _END = frozenset({"F", "4~", "8~"})

@@ -6,7 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from recorder.search_screen import LONGEST_LINE, SeenScreen
+from recorder.search_grid import LONGEST_LINE
+from recorder.search_screen import SeenScreen
 from recorder.search_typed import TypedLines
 
 Pieces = tuple[float, str]
