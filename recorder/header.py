@@ -94,7 +94,7 @@ def encode_opening(opening: Opening) -> bytes:
         width=drawable(header.columns or 80),
         height=drawable(header.rows or 24),
         timestamp=max(0, int(header.started_at)),
-        title=_title(header.facts),
+        title=title_of(header.facts),
         env={} if terminal is None else {"TERM": terminal},
         bastion=_Ours(
             format=FORMAT,
@@ -149,7 +149,7 @@ def _fact(value: str | list[str]) -> str | list[str]:
     return scalar_text(value) if isinstance(value, str) else [scalar_text(item) for item in value]
 
 
-def _title(facts: Facts) -> str:
+def title_of(facts: Facts) -> str:
     """`login@target by user`, as far as known, without anything a terminal would act on."""
     user, target, login = (
         value if isinstance(value := facts.get(name, ""), str) else "" for name in ("user", "target", "login")

@@ -1,0 +1,153 @@
+"""Recordings in other forms: asciicast v2 and v3 for stock players, and a transcript to read.
+
+Each writer reads the recording once, from start to end, and holds no more of it than redaction needs. What an export
+leaves out is said at its function. Evidence is in the recording itself, and in `export_bundle`.
+"""
+
+from __future__ import annotations
+
+import shutil
+import signal
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import BinaryIO
+
+import msgspec
+
+from recorder.events import ErrorOutput, Exited, Input, Killed, Noted, Output, Resized
+from recorder.header import Header, title_of
+from recorder.lines import INPUT, MARKER, OUTPUT, RESIZE, drawable, encode_line
+from recorder.reader import Entry, Reader, open_recording
+from recorder.redaction import StreamRedactor, redact
+from recorder.search_lines import text_lines
+
+Progress = Callable[[int], None]
+"""Told how many bytes of the recording have been read."""
+
+_REPORT_EVERY = 256
+_STREAMS = {Output: "output", ErrorOutput: "output", Input: "input"}
+
+
+def silent(_read: int) -> None:
+    """Tell nobody."""
+
+
+def told_header(reader: Reader, *, redacts: bool) -> Header:
+    """The header, with secrets taken out of the facts if wanted: a command line can hold some."""
+    header = reader.header
+    if not redacts:
+        return header
+    facts = {
+        name: redact(value) if isinstance(value, str) else [redact(item) for item in value]
+        for name, value in header.facts.items()
+    }
+    return replace(header, facts=facts)
+
+
+def shown_entries(
+    reader: Reader, *, redacts: bool, progress: Progress = silent
+) -> Iterator[tuple[Entry, str]]:
+    """The entries of a recording with the text that a screen shows of each, redacted if wanted."""
+    redactor: StreamRedactor[Entry] = StreamRedactor()
+    for number, entry in enumerate(reader):
+        if number % _REPORT_EVERY == 0:
+            progress(reader.whole)
+        if redacts:
+            stream = _STREAMS.get(type(entry.event), "")
+            yield from redactor.feed(entry, stream, entry.text)
+        else:
+            yield entry, entry.text
+    yield from redactor.finish()
+    progress(reader.whole)
+
+
+def write_v2(path: Path, out: BinaryIO, *, redacts: bool, progress: Progress = silent) -> None:
+    """Asciicast v2: the recording itself; redacted, only what players show of it (the evidence would not hold)."""
+    if not redacts:
+        with path.open("rb") as file:
+            shutil.copyfileobj(file, out, 1024 * 1024)
+        return
+    with open_recording(path) as reader:
+        header = told_header(reader, redacts=redacts)
+        out.write(
+            _json_line(
+                {
+                    "version": 2,
+                    "width": drawable(header.columns or 80),
+                    "height": drawable(header.rows or 24),
+                    **_common(header),
+                }
+            )
+        )
+        for entry, text in shown_entries(reader, redacts=True, progress=progress):
+            if (line := _stock(entry, text)) is not None:
+                out.write(encode_line(round(entry.time * 1_000_000), *line))
+
+
+def write_v3(path: Path, out: BinaryIO, *, redacts: bool, progress: Progress = silent) -> None:
+    """Asciicast v3: what players show, and the exit status; neither exact bytes nor evidence."""
+    with open_recording(path) as reader:
+        header = told_header(reader, redacts=redacts)
+        size = {"cols": drawable(header.columns or 80), "rows": drawable(header.rows or 24)}
+        term = size | ({"type": header.terminal} if header.terminal else {})
+        out.write(_json_line({"version": 3, "term": term, **_common(header)}))
+        before = 0
+        status = None
+        for entry, text in shown_entries(reader, redacts=redacts, progress=progress):
+            status = _exit_status(entry, status)
+            if (line := _stock(entry, text)) is not None:
+                now = round(entry.time * 1_000_000)  # intervals of whole microseconds add up to the time
+                out.write(encode_line(now - before, *line))
+                before = now
+        if status is not None:
+            out.write(encode_line(max(round(reader.time * 1_000_000) - before, 0), "x", str(status)))
+
+
+def write_text(path: Path, out: BinaryIO, *, redacts: bool, progress: Progress = silent) -> None:
+    """The lines somebody at the screen could read, one after the other, without escape sequences."""
+    redactor: StreamRedactor[None] = StreamRedactor()
+    for number, line in enumerate(text_lines(path)):
+        if line.is_input:
+            continue
+        text = f"{line.text}\n"
+        pieces = redactor.feed(None, "output", text) if redacts else iter([(None, text)])
+        out.writelines(piece.encode() for _, piece in pieces)
+        if number % _REPORT_EVERY == 0:
+            progress(0)
+    out.writelines(piece.encode() for _, piece in redactor.finish())
+    progress(path.stat().st_size)
+
+
+def _stock(entry: Entry, text: str) -> tuple[str, str] | None:
+    """Code and data of *entry* as stock players know them."""
+    match entry.event:
+        case Output() | ErrorOutput() if text:
+            return OUTPUT, text
+        case Input() if text:
+            return INPUT, text
+        case Noted():
+            return MARKER, text
+        case Resized(columns, rows):
+            return RESIZE, f"{drawable(columns)}x{drawable(rows)}"
+        case _:
+            return None
+
+
+def _common(header: Header) -> dict[str, object]:
+    title = title_of(header.facts)
+    return {"timestamp": max(0, int(header.started_at))} | ({"title": title} if title else {})
+
+
+def _exit_status(entry: Entry, status: int | None) -> int | None:
+    match entry.event:
+        case Exited(number):
+            return number
+        case Killed(name):
+            return 128 + getattr(signal, f"SIG{name}", 0)
+        case _:
+            return status
+
+
+def _json_line(value: object) -> bytes:
+    return msgspec.json.encode(value) + b"\n"

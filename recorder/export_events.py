@@ -1,0 +1,110 @@
+"""Recordings taken apart for programs: every event as JSON, and the exact bytes of each stream as files.
+
+Bytes that are UTF-8 stand as text, others in base64. Redaction is done on the bytes, so that nothing of them is exact
+where a secret was, and everything else is.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import ExitStack
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import BinaryIO
+
+import msgspec
+
+from recorder.events import ErrorOutput, Event, Input, Masked, Output, Typed
+from recorder.export import Progress, silent, told_header
+from recorder.lines import encode_bytes
+from recorder.reader import Reader, open_recording
+from recorder.redaction import StreamRedactor, redact
+
+STREAMS: dict[type[Event], str] = {Output: "output", ErrorOutput: "error", Input: "input"}
+_REPORT_EVERY = 256
+
+
+def write_json(path: Path, out: BinaryIO, *, redacts: bool, progress: Progress = silent) -> None:
+    """JSON lines: the header, each event with its time, and what the seal says if there is one."""
+    with open_recording(path) as reader:
+        out.write(_line(_header(reader, redacts)))
+        out.writelines(
+            _line({"time": time, **_described(event)}) for time, event in _events(reader, redacts, progress)
+        )
+        if reader.seal is not None:
+            out.write(_line({"time": reader.time, "event": "sealed", "session": reader.seal.session}))
+
+
+def write_raw(path: Path, folder: Path, *, redacts: bool, progress: Progress = silent) -> None:
+    """Files in *folder*, which must be new: output.bin, error.bin, input.bin, and events.json that knows the cuts.
+
+    In events.json a piece of a stream is its `offset` and `length` in the file. Input that was masked is in no file.
+    """
+    folder.mkdir(mode=0o700)
+    with open_recording(path) as reader, ExitStack() as stack:
+        files = {name: stack.enter_context((folder / f"{name}.bin").open("xb")) for name in STREAMS.values()}
+        events = stack.enter_context((folder / "events.json").open("xb"))
+        events.write(b"[\n" + msgspec.json.encode(_header(reader, redacts)))
+        for time, event in _events(reader, redacts, progress):
+            described: dict[str, object]
+            if isinstance(event, Output | ErrorOutput | Input):
+                file = files[STREAMS[type(event)]]
+                name = STREAMS[type(event)]
+                described = {"event": name, "offset": file.tell(), "length": len(event.data)}
+                file.write(event.data)
+            else:
+                described = _described(event)
+            events.write(b",\n" + msgspec.json.encode({"time": time, **described}))
+        events.write(b"\n]\n")
+
+
+def _events(reader: Reader, redacts: bool, progress: Progress) -> Iterator[tuple[float, Event]]:
+    redactor: StreamRedactor[tuple[float, Event]] = StreamRedactor()
+    for number, entry in enumerate(reader):
+        if number % _REPORT_EVERY == 0:
+            progress(reader.whole)
+        if not redacts:
+            yield entry.time, entry.event
+            continue
+        event = entry.event
+        is_stream = isinstance(event, Output | ErrorOutput | Input)
+        text = event.data.decode("latin-1") if isinstance(event, Output | ErrorOutput | Input) else ""
+        stream = STREAMS[type(event)] if is_stream else ""
+        for item, redacted in redactor.feed((entry.time, event), stream, text):
+            yield _replaced(item, redacted)
+    for item, redacted in redactor.finish():
+        yield _replaced(item, redacted)
+    progress(reader.whole)
+
+
+def _replaced(item: tuple[float, Event], text: str) -> tuple[float, Event]:
+    time, event = item
+    if isinstance(event, Output | ErrorOutput | Input):
+        return time, type(event)(text.encode("latin-1"))
+    fields = {key: redact(value) for key, value in asdict(event).items() if isinstance(value, str)}
+    return time, replace(event, **fields)  # type: ignore[arg-type]  # text stays text
+
+
+def _header(reader: Reader, redacts: bool) -> dict[str, object]:
+    return {"event": "began", "id": reader.id, **asdict(told_header(reader, redacts=redacts))}
+
+
+def _described(event: Event) -> dict[str, object]:
+    """*event* by its name in lower case, and its fields."""
+    if isinstance(event, Output | ErrorOutput | Input):
+        try:
+            return {"event": STREAMS[type(event)], "text": event.data.decode()}
+        except UnicodeDecodeError:
+            return {"event": STREAMS[type(event)], "base64": encode_bytes(event.data)}
+    name = "".join(f" {char.lower()}" if char.isupper() else char for char in type(event).__name__).strip()
+    fields = {
+        key: encode_bytes(value) if isinstance(value, bytes) else value
+        for key, value in asdict(event).items()
+    }
+    if isinstance(event, Typed | Masked):
+        fields = {"length": event.count}
+    return {"event": name, **fields}
+
+
+def _line(value: object) -> bytes:
+    return msgspec.json.encode(value) + b"\n"
