@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bastion.runtime.logs import printable
 from bastion.sessions.session import AdmittedSession
 from bastion.transport.endpoint import ClientEnd
 from recorder.events import ErrorOutput, Event, Noted, Output
@@ -16,7 +17,7 @@ async def tell(client: ClientEnd, session: AdmittedSession, text: str) -> None:
 
 def notice(client: ClientEnd, text: str) -> Event:
     """*text* as a line on the client's terminal, or on its stderr where it has none."""
-    lines = [f"bastion: {line}" for line in text.splitlines()]
+    lines = [f"bastion: {printable(line)}" for line in text.splitlines()]
     if client.request.pty is not None:
         return Output("".join(f"\r{line}\r\n" for line in lines).encode())
     return ErrorOutput("".join(f"{line}\n" for line in lines).encode())

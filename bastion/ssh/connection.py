@@ -15,7 +15,7 @@ import asyncssh
 import structlog
 from asyncssh.constants import DISC_NO_MORE_AUTH_METHODS_AVAILABLE
 
-from bastion.errors import BastionError
+from bastion.errors import BastionError, StateError
 from bastion.identity.person import Person
 from bastion.sessions.session import Client
 from bastion.ssh.certificates import Accepted, Rejected, judge
@@ -50,6 +50,9 @@ class Connection(ServedConnection):
     def connection_made(self, conn: asyncssh.SSHServerConnection) -> None:
         super().connection_made(conn)
         peer = conn.get_extra_info("peername")
+        if peer is None:  # gone before it was accepted, as port scanners go
+            conn.abort()
+            return
         self.client = Client(address=peer[0], port=peer[1])
         self._has_arrived = self._front.arrivals.admit(peer[0])
         if not self._has_arrived:
@@ -90,7 +93,12 @@ class Connection(ServedConnection):
     async def certificate_offered(self, certificate: CertificateFacts) -> str | None:
         """The principal a good certificate must name, or None; see `certificates`."""
         front = self._front
-        verdict = await judge(certificate, front.state, front.authorities, front.now())
+        try:
+            verdict = await judge(certificate, front.state, front.authorities, front.now())
+        except StateError as error:
+            log.error("sign-in.not-judged", client=str(self.client), reason=error.message, hint=error.hint)
+            self._give_up("nobody can be let in at the moment; tell the people who run this bastion")
+            return None
         if isinstance(verdict, Accepted):
             self._certified[certificate.serial] = verdict.person
             return verdict.person.user
@@ -128,6 +136,8 @@ class Connection(ServedConnection):
                 "a certificate is made for a key, and your client offered none it holds. "
                 "Make one with ssh-keygen -t ed25519, or name one with ssh -i."
             )
+        if self._sign_in is not None:  # begun anew by the client: the code it was shown waits for nobody
+            self._sign_in.close()
         try:
             self._sign_in = await DeviceSignIn.start(self._front, self.client)
         except BastionError as error:

@@ -96,8 +96,10 @@ class _Visit:
                     run_login(self._terminal, self._front, self._client, self._key, arguments)
                 )
             case ToBuiltin("menu", _):
+                await self._require_standing(person)
                 return await self._picker(person, "")
             case ToBuiltin(word, arguments):
+                await self._require_standing(person)
                 work = run_builtin(word, arguments, self._terminal, self._front, person, self._client)
                 return await self._builtin(work)
             case ToTarget(name, login, request):
@@ -106,7 +108,13 @@ class _Visit:
                     raise SessionRefused(f"there is no target {name!r} that you may reach")
                 return (await self._session(person, target, login, request)).told
             case ToPicker(words):
+                await self._require_standing(person)
                 return await self._picker(person, words)
+
+    async def _require_standing(self, person: Person) -> None:
+        """Raise SessionRefused for who was let in once and is revoked, locked or expired by now."""
+        if problem := await self._front.standing.problem(person.serial):
+            raise SessionRefused(problem)
 
     def _route(self, person: Person) -> Route:
         if self._only_target is not None:  # the user name is then the login, whatever else it may mean
