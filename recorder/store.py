@@ -210,7 +210,10 @@ class Store:
         except RecordingFailed as failure:
             log.error("recording.not_opened", session=opening.id, error=str(failure))
             self._writer.submit(file, b"", is_last=True).add_done_callback(asyncio.Future.exception)
-            path.unlink()  # nothing was recorded, and nothing has been seen
+            with contextlib.suppress(
+                OSError
+            ):  # the disk that took no header may not let go of the file either
+                path.unlink()  # nothing was recorded, and nothing has been seen
             raise
         self._live[opening.id] = recording
         await self._enter(make_row(self.folder, opening, None))

@@ -125,16 +125,24 @@ class Admission:
             stopped=asyncio.get_running_loop().create_future(),
         )
         self.live.add(session)
-        await self._state.audit.record(
-            "session.started",
-            user=person.user,
-            session=session.id,
-            client=str(client),
-            target=target.name,
-            login=login,
-            action=action,
-            rule=decision.rule or "",
-        )
+        try:
+            # Asked again: who was revoked while the recording was opened was not yet among those to be ended.
+            if problem := await self._standing.problem(person.serial):
+                raise SessionRefused(problem)
+            await self._state.audit.record(
+                "session.started",
+                user=person.user,
+                session=session.id,
+                client=str(client),
+                target=target.name,
+                login=login,
+                action=action,
+                rule=decision.rule or "",
+            )
+        except BaseException as error:
+            ending = "revoked" if isinstance(error, SessionRefused) else "failed"
+            await asyncio.shield(self.end(session, Outcome(ending=ending)))
+            raise
         return session
 
     async def end(self, session: AdmittedSession, outcome: Outcome) -> Outcome:
