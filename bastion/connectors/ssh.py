@@ -44,8 +44,14 @@ async def open_ssh(session: AdmittedSession, authorities: Authorities) -> AsyncI
         serial=person.serial,
     )
     try:
+        limit = session.target.connect_timeout.total_seconds()
         try:
-            target = await connection.open_channel(TargetEnd(), session.request)
+            async with asyncio.timeout(limit):
+                target = await connection.open_channel(TargetEnd(), session.request)
+        except TimeoutError:
+            raise TargetError(
+                f"{session.target.name} did not open the session within {limit:g} seconds"
+            ) from None
         except (asyncssh.Error, OSError) as error:
             raise TargetError(
                 f"{session.target.name} refused to open the session: {_reason(error)}"
