@@ -85,6 +85,7 @@ class Bastion:
         self._store = store
         self._now = now
         self._next_reload = 0.0
+        self._is_behind = False
         self._authorities = authorities
         self._listener: Listener | None = None
         self._supervisor = Supervisor(report_failure)
@@ -184,16 +185,17 @@ class Bastion:
             await asyncio.sleep(STATE_POLL)
             try:
                 await self._look_at_state()
-            except (BastionError, RecorderError) as error:
-                # A key that cannot be read must not stop us from noticing revocations.
-                log.error("state.not-followed", reason=error.message, hint=error.hint)
+            except (BastionError, RecorderError, OSError) as error:
+                # A key or a file that cannot be read must not stop us from noticing revocations.
+                log.error("state.not-followed", reason=str(error))
 
     async def _look_at_state(self) -> None:
-        is_due = self._now() >= self._next_reload
-        if await self._state.changed():
-            is_due = True
+        self._is_behind = await self._state.changed() or self._is_behind
+        is_due = self._is_behind or self._now() >= self._next_reload
+        if self._is_behind:
             await self._front.end_withdrawn_sessions()
             await self._end_requested_sessions()
+            self._is_behind = False  # only now: what failed above is tried again
             if _stamps(self._path) != self._files:
                 self.reload()
         if is_due:
