@@ -22,7 +22,7 @@ class ChannelTerminal:
 
     async def read(self) -> bytes:
         """The next keys; b"" once the client sends no more. What else arrives (signals) is not for us."""
-        while events := await self._client.receive():
+        while not self._client.has_said_all and (events := await self._client.receive()):
             for index, event in enumerate(events):
                 match event:
                     case Resized(columns, rows):

@@ -157,6 +157,11 @@ class ClientEnd(Endpoint, asyncssh.SSHServerSession[bytes]):
         self._input_ended = False
         self._end_timer: asyncio.TimerHandle | None = None
 
+    @property
+    def has_said_all(self) -> bool:
+        """Whether the client has ended its input, and all of it was received."""
+        return self._input_ended and not self._queue
+
     def connection_made(self, chan: asyncssh.SSHServerChannel[bytes]) -> None:
         self.channel = chan
 
