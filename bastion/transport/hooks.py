@@ -38,6 +38,8 @@ PACKET = 32 * 1024
 _SOCKET_HIGH_WATER = 256 * 1024
 _UNREAD_LIMIT = 4 * 1024 * 1024
 """Bytes that a peer may leave unread and still be listened to: data stops far below, answers to requests do not."""
+_MOST_VARIABLES = 256
+_LONGEST_VARIABLE = 8192
 _DEFERRED_LIMIT = 4096
 """Packets that may wait for the end of a key exchange."""
 S = TypeVar("S", bound="asyncssh.SSHClientSession[bytes]")
@@ -184,7 +186,11 @@ class _HeldChannel:
 
 
 class _ServerChannel(_HeldChannel, SSHServerChannel):  # type: ignore[type-arg]
-    pass
+    def _process_env_request(self, packet: SSHPacket) -> bool:
+        # asyncssh keeps whatever it is sent; most of it is dropped later (see `accepted_environment`).
+        if len(self._env) >= _MOST_VARIABLES or len(packet.get_remaining_payload()) > _LONGEST_VARIABLE:
+            return False
+        return super()._process_env_request(packet)
 
 
 class _TCPChannel(_HeldChannel, SSHTCPChannel):  # type: ignore[type-arg]
