@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
@@ -135,3 +136,27 @@ def test_session_ends_with_the_connection_around_it(alice: Client, world: World)
     ssh.communicate(timeout=20)
     assert ssh.returncode == 255
     wait_until(lambda: rows(world)[0]["ending"] == "client disconnected", "the end of the session")
+
+
+def test_reader_that_stops_costs_no_memory_and_stalls_nobody(alice: Client, world: World) -> None:
+    """With -J two windows lie in each other; asyncssh alone would fill our memory with what nobody reads."""
+
+    def memory() -> int:
+        status = Path(f"/proc/{world.bastion.pid}/status").read_text()
+        return int(status.split("VmRSS:")[1].split()[0])
+
+    known, before = set(world.recordings), memory()
+    stalled = alice.popen("-J", "bastion", "deploy@web-1", "cat /dev/zero")
+    try:
+        wait_until(lambda: set(world.recordings) != known, "the recording")
+        (recording,) = set(world.recordings) - known
+        sizes = [-1, 0]
+        while sizes[-1] != sizes[-2] or not sizes[-1]:
+            done = alice.run("-J", "bastion", "deploy@web-1", "sleep 0.3; echo here")
+            assert done.text == "here\n"
+            sizes.append(recording.stat().st_size)
+            assert sizes[-1] < 100_000_000
+        assert memory() - before < 50_000
+    finally:
+        stalled.kill()
+        stalled.communicate(timeout=20)
