@@ -69,7 +69,7 @@ class SearchFeed:
 
     def _catch_up(self, rows: list[SessionRow]) -> None:
         with (
-            search_index.only_writer(self._folder),
+            search_index.only_writer(self._folder, self._stopping.is_set),
             closing(search_index.open_writing(self._folder)) as database,
         ):
             known = search_index.known(database)
@@ -84,7 +84,7 @@ def enter_recording(
     folder: Path, session_id: SessionId, path: Path, is_stopped: Callable[[], bool] = lambda: False
 ) -> None:
     """Enter the text of the recording at *path*; raises Stopped when *is_stopped* says so."""
-    with search_index.only_writer(folder), closing(search_index.open_writing(folder)) as database:
+    with search_index.only_writer(folder, is_stopped), closing(search_index.open_writing(folder)) as database:
         try:
             search_index.enter(database, session_id, text_lines(path, is_stopped))
         except FormatError as error:

@@ -10,8 +10,9 @@ import fcntl
 import os
 import re
 import sqlite3
+import time
 from array import array
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,7 +20,7 @@ from typing import Literal
 
 from recorder.errors import FormatError, RecorderError
 from recorder.names import SessionId
-from recorder.search_lines import TextLine
+from recorder.search_lines import Stopped, TextLine
 
 FILE = "search.db"
 LOCK = "search.lock"
@@ -30,6 +31,7 @@ BLOCK_CHARACTERS = 4096
 BLOCKS_AT_ONCE = 256
 """Blocks in one transaction: so much is held in memory, and others wait so long."""
 BUSY_SECONDS = 30.0
+_LOCK_POLL = 0.05
 
 Part = Literal["output", "input"]
 
@@ -195,20 +197,33 @@ class TextSearch:
                 yield from self._in_block(place, block, array("I", times))
 
     def _in_block(self, place: int, block: str, times: array[int]) -> Iterator[Hit]:
-        for time, line in zip(times, block.split("\n"), strict=True):
+        for moment, line in zip(times, block.split("\n"), strict=True):
             if (found := self._wanted.search(line)) is not None:
-                yield Hit(time / 1000, bool(place & _INPUT_BIT), line, found.start(), found.end())
+                yield Hit(moment / 1000, bool(place & _INPUT_BIT), line, found.start(), found.end())
 
 
 @contextmanager
-def only_writer(folder: Path) -> Iterator[None]:
-    """Hold the one right to enter recordings of *folder*, against other processes; waits for it."""
+def only_writer(folder: Path, is_stopped: Callable[[], bool] = lambda: False) -> Iterator[None]:
+    """Hold the one right to enter recordings of *folder*; waits while another process has it, or raises Stopped."""
     descriptor = _open_private(folder / LOCK, os.O_CREAT | os.O_RDWR)
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        while not _locked(
+            descriptor
+        ):  # a command may make the whole index anew, and a server must be able to stop
+            if is_stopped():
+                raise Stopped
+            time.sleep(_LOCK_POLL)
         yield
     finally:
         os.close(descriptor)
+
+
+def _locked(descriptor: int) -> bool:
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
 
 
 def _open_private(path: Path, flags: int) -> int:

@@ -248,3 +248,13 @@ async def test_closing_does_not_wait_for_a_long_recording(folder: Path) -> None:
     async with _opened(folder) as store:
         await store.recover()
         assert await ids(store, "line 199 99") == [recording.id]
+
+
+async def test_closing_does_not_wait_for_a_command_that_makes_the_index_anew(folder: Path) -> None:
+    async with _opened(folder) as store:
+        with search_index.only_writer(folder):
+            session = await record(store, Output(b"needle\r\n"))
+            await store.close()
+    async with _opened(folder) as store:
+        await store.recover()
+        assert await ids(store, "needle") == [session]
