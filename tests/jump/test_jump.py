@@ -160,3 +160,34 @@ def test_reader_that_stops_costs_no_memory_and_stalls_nobody(alice: Client, worl
     finally:
         stalled.kill()
         stalled.communicate(timeout=20)
+
+
+def test_bytes_that_are_no_ssh_end_the_jump_and_nothing_else(alice: Client, world: World) -> None:
+    socket = world.folder / "garbage-mux"
+    master = ["-S", str(socket), "-o", "ControlPersist=no", "-M", "-N", "-f", "bastion"]
+    subprocess.run(alice.command(*master), check=True, timeout=30)
+    through = ["-S", str(socket), "-W", "web-1:22", "bastion"]
+    try:
+        for garbage in (b"GET / HTTP/1.1\r\n\r\n" * 50, b"SSH-2.0-x\r\n" + bytes(200_000), b"\xff" * 70_000):
+            assert alice.run(*through, stdin=garbage).stdout.startswith(b"SSH-2.0-bastion\r\n")
+        assert alice.run("-S", str(socket), "bastion", "whoami").status == 0
+        assert "task.failed" not in world.bastion.log
+    finally:
+        subprocess.run(alice.command("-S", str(socket), "-O", "exit", "bastion"), check=False)
+
+
+def test_jump_that_says_nothing_holds_up_nobody_and_many_have_an_end(alice: Client, world: World) -> None:
+    socket = world.folder / "silent-mux"
+    master = ["-S", str(socket), "-o", "ControlPersist=no", "-M", "-N", "-f", "bastion"]
+    subprocess.run(alice.command(*master), check=True, timeout=30)
+    silent = [alice.popen("-S", str(socket), "-W", "web-1:22", "bastion") for _ in range(70)]
+    try:
+        wait_until(lambda: any(process.poll() is not None for process in silent), "a refusal")
+        refused = next(process for process in silent if process.poll() is not None)
+        assert refused.stderr is not None and b"refused by peer" in refused.stderr.read()
+        assert alice.run("-J", "bastion", "deploy@web-1", "echo here").text == "here\n"
+    finally:
+        for process in silent:
+            process.kill()
+            process.communicate()
+        subprocess.run(alice.command("-S", str(socket), "-O", "exit", "bastion"), check=False)
