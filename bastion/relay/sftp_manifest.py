@@ -17,11 +17,14 @@ from dataclasses import dataclass, field, replace
 from bastion.relay.sftp_packets import Framing, Kind, Packet, Unreadable
 from recorder.events import FileHandled
 
-MAX_OPEN = 4096
-"""Requests without an answer, and open files, that are kept in mind."""
+MAX_OPEN = 1024
+"""Open files, and requests without an answer that name files, that are kept in mind."""
 
-MAX_AHEAD = 2 * 1024 * 1024
-"""Bytes that may come ahead of their place in a file and wait to be digested."""
+MAX_ASKED = 64 * 1024
+"""Requests without an answer in all: paramiko asks for all pieces of a file at once."""
+
+MAX_AHEAD = 4 * 1024 * 1024
+"""Bytes of a session that may come ahead of their places in files and wait to be digested."""
 
 _READ, _WRITE = 1, 2
 _HAS_SIZE = 1
@@ -56,15 +59,22 @@ _LOOKING_EXTENSIONS = {
 
 
 @dataclass(slots=True)
+class _Waiting:
+    """What waits in all files of a session."""
+
+    size: int = 0
+
+
+@dataclass(slots=True)
 class _Contents:
     """The bytes of a file that went one way, digested in the order of their places."""
 
+    waiting: _Waiting
     size: int = 0
     start: int | None = None
     _next: int = 0
     _digest: hashlib._Hash | None = field(default_factory=hashlib.sha256)
     _ahead: dict[int, bytes] = field(default_factory=dict)
-    _ahead_size: int = 0
 
     def take(self, offset: int, data: bytes) -> None:
         self.size += len(data)
@@ -72,18 +82,19 @@ class _Contents:
             self.start = self._next = offset
         if self._digest is None:
             return
-        if offset < self._next or offset in self._ahead or self._ahead_size > MAX_AHEAD:
+        if offset < self._next or offset in self._ahead or self.waiting.size > MAX_AHEAD:
             self.forget_digest()  # written twice, or all over the place
             return
         self._ahead[offset] = data
-        self._ahead_size += len(data)
+        self.waiting.size += len(data)
         while (chunk := self._ahead.pop(self._next, None)) is not None:
             self._digest.update(chunk)
             self._next += len(chunk)
-            self._ahead_size -= len(chunk)
+            self.waiting.size -= len(chunk)
 
     def forget_digest(self) -> None:
         self._digest = None
+        self.waiting.size -= sum(map(len, self._ahead.values()))
         self._ahead.clear()
 
     @property
@@ -94,9 +105,9 @@ class _Contents:
 @dataclass(slots=True)
 class _File:
     path: str
-    flags: int = 0
-    sent: _Contents = field(default_factory=_Contents)
-    received: _Contents = field(default_factory=_Contents)
+    flags: int
+    sent: _Contents
+    received: _Contents
 
     is_closed: bool = False
 
@@ -110,7 +121,7 @@ class _File:
 
     def _told(self, operation: str, flag: int, contents: _Contents, result: str) -> Iterator[FileHandled]:
         if contents.size or self.flags & (_READ | _WRITE) == flag:
-            yield FileHandled(
+            told = FileHandled(
                 operation,
                 self.path,
                 size=contents.size,
@@ -118,6 +129,8 @@ class _File:
                 sha256=contents.sha256,
                 result=result,
             )
+            contents.forget_digest()  # and what still waits
+            yield told
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,6 +153,8 @@ class SftpManifest:
         self.from_target = Framing()
         self._asked: dict[int, _Asked] = {}
         self._files: dict[bytes, _File] = {}
+        self._named = 0  # of what was asked, what names a file
+        self._waiting = _Waiting()
 
     def asked(self, data: bytes) -> Iterator[FileHandled]:
         """What *data* of the client asks for. Raises Unreadable."""
@@ -181,7 +196,7 @@ class SftpManifest:
                 )
             case Kind.WRITE:
                 file, offset = self._file(packet), packet.number(8)
-                file.sent.take(offset, packet.string())
+                file.sent.take(offset, packet.last_string())
                 self._ask(number, _Asked(FileHandled("write", file.path), told=False))
             case Kind.CLOSE:
                 if (closed := self._files.pop(packet.string(), None)) is not None:
@@ -225,8 +240,11 @@ class SftpManifest:
         yield self._ask(number, _Asked(handled))
 
     def _ask(self, number: int, asked: _Asked) -> FileHandled:
-        if number in self._asked or len(self._asked) >= MAX_OPEN:
-            raise Unreadable("two requests of one number, or too many without an answer")
+        if number in self._asked:
+            raise Unreadable("two requests of one number")
+        self._named += asked.told
+        if len(self._asked) >= MAX_ASKED or self._named > MAX_OPEN:
+            raise Unreadable("too many requests without an answer")
         self._asked[number] = asked
         return asked.handled
 
@@ -238,6 +256,7 @@ class SftpManifest:
 
     def _answer(self, packet: Packet, number: int) -> Iterator[FileHandled]:
         asked = self._asked.pop(number, None)
+        self._named -= asked is not None and asked.told
         match packet.kind:
             case Kind.STATUS if asked is not None:
                 code = packet.number()
@@ -250,10 +269,12 @@ class SftpManifest:
             case Kind.HANDLE if asked is not None:
                 if len(self._files) >= MAX_OPEN:
                     raise Unreadable("too many open files")
-                self._files[packet.string()] = _File(asked.handled.path, asked.flags)
+                self._files[packet.string()] = _File(
+                    asked.handled.path, asked.flags, _Contents(self._waiting), _Contents(self._waiting)
+                )
                 yield replace(asked.handled, result="ok")
             case Kind.DATA if asked is not None and asked.file is not None and not asked.file.is_closed:
-                asked.file.received.take(asked.offset, packet.string())
+                asked.file.received.take(asked.offset, packet.last_string())
             case Kind.EXTENDED_REPLY if asked is not None:
                 yield replace(asked.handled, result="ok")
             case Kind.HANDLE | Kind.DATA:

@@ -12,6 +12,10 @@ MAX_PACKET = 1024 * 1024
 """Longer than any that servers take (OpenSSH: 256 KiB)."""
 
 
+MAX_PATH = 16 * 1024
+"""Longer than the path of any file (Linux: 4 KiB)."""
+
+
 class Unreadable(Exception):
     """The bytes are no SFTP, or more than can be kept in mind."""
 
@@ -68,7 +72,17 @@ class Packet:
 
     def path(self) -> str:
         """A string as text; bytes that are no UTF-8 as escapes."""
-        return self.string().decode("utf-8", "backslashreplace")
+        path = self.string()
+        if len(path) > MAX_PATH:
+            raise Unreadable("a path that is longer than any")
+        return path.decode("utf-8", "backslashreplace")
+
+    def last_string(self) -> bytes:
+        """A string with nothing behind it, where something could be hidden."""
+        string = self.string()
+        if self._at < len(self._content):
+            raise Unreadable("bytes behind the end of a packet")
+        return string
 
     def _take(self, size: int) -> bytes:
         taken = self._content[self._at : self._at + size]

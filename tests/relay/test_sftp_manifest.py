@@ -10,8 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bastion.relay.files import Manifest, note_of
-from bastion.relay.sftp_manifest import SftpManifest
-from bastion.relay.sftp_packets import MAX_PACKET, Kind, Unreadable
+from bastion.relay.sftp_manifest import MAX_AHEAD, MAX_ASKED, MAX_OPEN, SftpManifest
+from bastion.relay.sftp_packets import MAX_PACKET, MAX_PATH, Kind, Unreadable
 from recorder.events import Event, FileHandled, Input, Noted, Output
 
 
@@ -72,6 +72,25 @@ def test_file_that_is_written_twice_in_one_place_has_no_digest() -> None:
     assert (sent.size, sent.sha256) == (8, None)
 
 
+def test_what_waits_for_its_place_is_bounded_and_then_there_is_no_digest() -> None:
+    manifest, piece = SftpManifest(), bytes(256 * 1024)
+    opened(2, manifest)
+    list(manifest.asked(write(2, 0, b"first")))
+    for number in range(3, 5 + 2 * MAX_AHEAD // len(piece)):
+        list(manifest.asked(write(number, number * len(piece), piece)))
+        assert manifest._waiting.size <= MAX_AHEAD + len(piece)
+    (sent,) = manifest.asked(packet(Kind.CLOSE, 4_000, b"h"))
+    assert sent.sha256 is None and manifest._waiting.size == 0
+
+
+def test_gap_that_is_never_filled_leaves_no_digest_and_nothing_behind() -> None:
+    manifest = SftpManifest()
+    opened(2, manifest)
+    list(manifest.asked(write(2, 0, b"first") + write(3, 100, b"last")))
+    (sent,) = manifest.asked(packet(Kind.CLOSE, 4, b"h"))
+    assert (sent.size, sent.sha256, manifest._waiting.size) == (9, None, 0)
+
+
 def test_resumed_file_is_told_from_where_it_goes_on() -> None:
     manifest = SftpManifest()
     opened(2, manifest)
@@ -86,6 +105,10 @@ def test_resumed_file_is_told_from_where_it_goes_on() -> None:
         packet(Kind.WRITE, 9, b"never given", (0, 8), b"data"),
         packet(Kind.READ, 9, b"never given", (0, 8), 4),
         packet(Kind.READ, 9, b"h", (0, 8), 4) + packet(Kind.READ, 9, b"h", (4, 8), 4),
+        packet(Kind.WRITE, 9, b"h", (0, 8), b"data", b"hidden behind it"),
+        packet(Kind.REMOVE, 9, b"x" * (MAX_PATH + 1)),
+        b"".join(packet(Kind.REMOVE, number, b"f") for number in range(100, 102 + MAX_OPEN)),
+        b"".join(packet(Kind.READ, n, b"h", (n, 8), 1) for n in range(100, 102 + MAX_ASKED)),
         packet(Kind.OPEN, 9, b"a path and nothing more"),
         packet(Kind.DATA, 9, b"from a client"),
         b"\0\0\0\1\x63",
