@@ -41,7 +41,8 @@ def test_show_prints_the_lines_of_every_trusted_key_and_nothing_else(run: Comman
     run("ca", "rotate", "target")
     new, old = run("ca", "show", "target").out.splitlines()
     assert old == before != new
-    assert run("ca", "show", "host").out.startswith("@cert-authority [bastion.example]:2222,*.bastion.example ssh-ed25519 ")
+    line = run("ca", "show", "host").out
+    assert line.startswith("@cert-authority [bastion.example]:2222,*.bastion.example ssh-ed25519 ")
 
 
 def test_rotating_the_target_key_prints_the_line_to_install_and_how_to_see_who_lacks_it(run: Command) -> None:
