@@ -17,7 +17,6 @@ from bastion.sessions.session import Client
 from bastion.ssh import replay
 from bastion.ssh.call import Call, UsageError
 from bastion.ssh.front import Front
-from bastion.ssh.search import USAGE as SEARCH_USAGE
 from bastion.ssh.search import search
 from bastion.ssh.terminal import ChannelTerminal
 
@@ -116,7 +115,7 @@ BUILTINS: dict[str, Builtin] = {
     "sessions": Builtin(
         usage="sessions [--json]", summary="list recorded sessions you may see", run=replay.sessions
     ),
-    "search": Builtin(usage=SEARCH_USAGE, summary="find what was shown or typed", run=search),
+    "search": Builtin(usage="search TEXT [--json]", summary="find what was shown or typed", run=search),
     "play": Builtin(
         usage="play ID [--at TIME]", summary="replay one (needs ssh -t for keys)", run=replay.play
     ),

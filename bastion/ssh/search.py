@@ -17,7 +17,10 @@ from recorder.search import Query
 from recorder.search import search as search_recordings
 
 USUAL_LIMIT = 20
-USAGE = "search TEXT [--user U] [--target T] [--since 7d] [--input] …"
+_USAGE = (
+    "search TEXT [--user U] [--group G] [--target T] [--kind K] [--ending E] [--exit-status N]"
+    " [--since 7d] [--until 1d] [--input] [--limit N] [--hits N] [--json]"
+)
 
 
 async def search(call: Call) -> int:
@@ -64,7 +67,7 @@ async def search(call: Call) -> int:
 
 class _Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
-        raise UsageError(message, hint=f"usage: {USAGE}")
+        raise UsageError(message, hint=f"usage: {_USAGE}")
 
 
 def _parser(now: float) -> _Parser:

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import base64
+import hashlib
+import json
 import re
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
 from recorder.catalog import recordings
 from recorder.errors import FormatError
@@ -244,3 +249,23 @@ def test_a_recording_without_a_seal_is_not_entered(folder: Path, sealed: list[Se
     path.write_bytes(b"".join(path.read_bytes().splitlines(keepends=True)[:-1]))
     with pytest.raises(FormatError, match="no seal"):
         SealLog(folder, is_durable=False).enter(path, key=KEY, trusted=[], now=STARTED)
+
+
+def test_the_chain_is_as_the_specification_says(folder: Path, sealed: list[SessionId]) -> None:
+    """Read with nothing of ours, from section 8 of docs/recording-format.md and a public key in PEM."""
+    public = serialization.load_pem_public_key(KEY.verify_key.pem())
+    assert isinstance(public, Ed25519PublicKey)
+    previous = "0" * 64
+    lines = (folder / "seals.log").read_bytes().splitlines(keepends=True)
+    for number, line in enumerate(lines, 1):
+        signature, _, text = line.removesuffix(b"\n").partition(b" ")
+        public.verify(base64.b64decode(signature, validate=True), b"bastion recording log 1\n" + text)
+        entry = json.loads(text)
+        assert (entry["is"], entry["number"], entry["previous"]) == ("sealed", number, previous)
+        previous = hashlib.sha256(line).hexdigest()
+        chain = bytes(32)
+        content = path_of(folder, entry["id"]).read_bytes().splitlines(keepends=True)
+        for part in content:
+            chain = hashlib.sha256(chain + part).digest()
+        assert (entry["lines"], entry["chain"], entry["ending"]) == (len(content), chain.hex(), "exited")
+    assert len(lines) == len(sealed)
