@@ -36,10 +36,14 @@ def _always(_found: str) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class Pattern:
-    """A kind of secret. Where *expression* has a group, only that is the secret; *accepts* has the last word."""
+    """A kind of secret. Where *expression* has a group, only that is the secret; *accepts* has the last word.
+
+    A text without any of the *needles*, if there are some, has no such secret: that is found out much faster.
+    """
 
     kind: str
     expression: re.Pattern[str]
+    needles: tuple[str, ...] = ()
     accepts: Callable[[str], bool] = _always
 
 
@@ -50,50 +54,101 @@ def has_luhn_sum(text: str) -> bool:
     return len(set(digits)) > 1 and (sum(digits[::2]) + sum(doubled)) % 10 == 0
 
 
-def _pattern(kind: str, expression: str, accepts: Callable[[str], bool] = _always) -> Pattern:
-    return Pattern(kind, re.compile(expression), accepts)
+def _pattern(kind: str, expression: str, *needles: str, accepts: Callable[[str], bool] = _always) -> Pattern:
+    return Pattern(kind, re.compile(expression), needles, accepts)
 
 
 _KEY_BODY = (
     r"(?:(?:[^-]|-(?!----)){0,16000}+-----END [A-Z0-9 ]{1,40}-----"  # whole
-    r"|(?:\s{1,8}+(?:[A-Za-z-]{3,20}+: [^\r\n]{0,100}+|[A-Za-z0-9+/=]{16,128}+))*+)"  # cut: lines of base64
+    r"|(?:\s{1,8}+(?:[A-Za-z-]{3,20}+: [^\r\n]{0,100}+|[A-Za-z0-9+/=]{16,16000}+))*+)"  # cut: lines of base64
 )
 
 PATTERNS = (
-    _pattern("private-key", r"-----BEGIN (?:[A-Z0-9]{1,20} ){0,3}PRIVATE KEY(?: BLOCK)?-----" + _KEY_BODY),
-    _pattern("private-key", r"PuTTY-User-Key-File-\d: [^\x00]{0,4000}?Private-MAC: [0-9a-f]{40,64}"),
-    _pattern("aws-key", r"(?<![A-Za-z0-9])(?:AKIA|ASIA|ABIA|ACCA)[A-Z0-9]{16}(?![A-Za-z0-9])"),
+    _pattern(
+        "private-key",
+        r"-----BEGIN (?:[A-Z0-9]{1,20} ){0,3}PRIVATE KEY(?: BLOCK)?-----" + _KEY_BODY,
+        "-----BEGIN ",
+    ),
+    _pattern(
+        "private-key",
+        r"PuTTY-User-Key-File-\d: [^\x00]{0,4000}?Private-MAC: [0-9a-f]{40,64}",
+        "PuTTY-User-Key-File-",
+    ),
+    _pattern(
+        "aws-key",
+        r"(?<![A-Za-z0-9])(?:AKIA|ASIA|ABIA|ACCA)[A-Z0-9]{16}(?![A-Za-z0-9])",
+        "AKIA",
+        "ASIA",
+        "ABIA",
+        "ACCA",
+    ),
     _pattern(
         "aws-secret",
         r"(?i:aws_?secret_?(?:access_?)?key)[\"']?\s{0,4}[=:]\s{0,4}[\"']?([A-Za-z0-9/+]{40})(?![A-Za-z0-9/+=])",
     ),
-    _pattern("gcp-key", r"(?<![A-Za-z0-9_-])AIza[A-Za-z0-9_-]{35}(?![A-Za-z0-9_-])"),
-    _pattern("gcp-token", r"(?<![A-Za-z0-9_.-])ya29\.[A-Za-z0-9_-]{20,2000}+"),
-    _pattern("azure-key", r"(?:AccountKey|SharedAccessKey)=([A-Za-z0-9+/]{43,86}+={1,2})"),
-    _pattern("azure-secret", r"(?<![A-Za-z0-9_~.-])[A-Za-z0-9_~.-]{3}\dQ~[A-Za-z0-9_~.-]{31,34}(?![A-Za-z0-9_~-])"),
-    _pattern("azure-signature", r"[?&]sig=([A-Za-z0-9%/+]{30,200}+)"),
-    _pattern("github-token", r"(?<![A-Za-z0-9_])(?:gh[pousr]_[A-Za-z0-9]{36,255}+|github_pat_[A-Za-z0-9_]{22,255}+)"),
-    _pattern("gitlab-token", r"(?<![A-Za-z0-9_-])gl(?:pat|ptt|dt|rt|cbt|ft|soat|imt|agent)-[A-Za-z0-9_.-]{20,300}+"),
-    _pattern("slack-token", r"(?<![A-Za-z0-9_-])x(?:ox[abeoprs]|app)-[A-Za-z0-9-]{10,300}+"),
-    _pattern("slack-webhook", r"hooks\.slack\.com/(?:services|workflows|triggers)/([A-Za-z0-9/_+-]{20,200}+)"),
-    _pattern("stripe-key", r"(?<![A-Za-z0-9_])[rs]k_(?:live|test)_[A-Za-z0-9]{16,255}+"),
-    _pattern("npm-token", r"(?<![A-Za-z0-9_])npm_[A-Za-z0-9]{36}(?![A-Za-z0-9])"),
-    _pattern("vault-token", r"(?<![A-Za-z0-9_.-])hv[sbr]\.[A-Za-z0-9_-]{24,400}+"),
+    _pattern("gcp-key", r"(?<![A-Za-z0-9_-])AIza[A-Za-z0-9_-]{35}(?![A-Za-z0-9_-])", "AIza"),
+    _pattern("gcp-token", r"(?<![A-Za-z0-9_.-])ya29\.[A-Za-z0-9_-]{20,2000}+", "ya29."),
+    _pattern(
+        "azure-key",
+        r"(?:AccountKey|SharedAccessKey)=([A-Za-z0-9+/]{43,86}+={1,2})",
+        "AccountKey=",
+        "AccessKey=",
+    ),
+    _pattern(
+        "azure-secret",
+        r"(?<![A-Za-z0-9_~.-])[A-Za-z0-9_~.-]{3}\dQ~[A-Za-z0-9_~.-]{31,34}(?![A-Za-z0-9_~-])",
+        "Q~",
+    ),
+    _pattern("azure-signature", r"[?&]sig=([A-Za-z0-9%/+]{30,200}+)", "sig="),
+    _pattern(
+        "github-token",
+        r"(?<![A-Za-z0-9_])(?:gh[pousr]_[A-Za-z0-9]{36,255}+|github_pat_[A-Za-z0-9_]{22,255}+)",
+        "ghp_",
+        "gho_",
+        "ghu_",
+        "ghs_",
+        "ghr_",
+        "github_pat_",
+    ),
+    _pattern(
+        "gitlab-token",
+        r"(?<![A-Za-z0-9_-])gl(?:pat|ptt|dt|rt|cbt|ft|soat|imt|agent)-[A-Za-z0-9_.-]{20,300}+",
+        "gl",
+    ),
+    _pattern("slack-token", r"(?<![A-Za-z0-9_-])x(?:ox[abeoprs]|app)-[A-Za-z0-9-]{10,300}+", "xox", "xapp-"),
+    _pattern(
+        "slack-webhook", r"hooks\.slack\.com/(?:services|workflows|triggers)/([A-Za-z0-9/_+-]{20,200}+)"
+    ),
+    _pattern(
+        "stripe-key", r"(?<![A-Za-z0-9_])[rs]k_(?:live|test)_[A-Za-z0-9]{16,255}+", "k_live_", "k_test_"
+    ),
+    _pattern("npm-token", r"(?<![A-Za-z0-9_])npm_[A-Za-z0-9]{36}(?![A-Za-z0-9])", "npm_"),
+    _pattern("vault-token", r"(?<![A-Za-z0-9_.-])hv[sbr]\.[A-Za-z0-9_-]{24,400}+", "hvs.", "hvb.", "hvr."),
     _pattern(
         "jwt",
         r"(?<![A-Za-z0-9_-])eyJ[A-Za-z0-9_-]{10,4000}+\.eyJ[A-Za-z0-9_-]{10,8000}+\.[A-Za-z0-9_-]{0,4000}+",
+        "eyJ",
     ),
-    _pattern("bearer-token", r"(?<![A-Za-z])[Bb](?:earer|EARER) {1,3}([A-Za-z0-9._~+/-]{16,8000}+={0,2})"),
+    _pattern(
+        "bearer-token",
+        r"(?<![A-Za-z])[Bb](?:earer|EARER) {1,3}([A-Za-z0-9._~+/-]{16,8000}+={0,2})",
+        "earer ",
+        "EARER ",
+    ),
     _pattern("basic-authorization", r"(?i:authorization: {0,3}basic) {1,3}([A-Za-z0-9+/]{8,4000}+={0,2})"),
-    _pattern("url-password", r"(?<![A-Za-z0-9])[a-z][a-z0-9+.]{1,20}://[^\s/:@\x00-\x1f]{0,64}:([^\s/@\x00-\x1f]{1,128})@"),
+    _pattern(
+        "url-password",
+        r"(?<![A-Za-z0-9])[a-z][a-z0-9+.]{1,20}://[^\s/:@\x00-\x1f]{0,64}:([^\s/@\x00-\x1f]{1,128})@",
+        "://",
+    ),
     _pattern(
         "card-number",
         r"(?<![0-9A-Za-z.-])(?:[3-6][0-9]{12,18}"
         r"|[3-6][0-9]{3}([ -])[0-9]{4}\1[0-9]{4}\1[0-9]{4}|3[47][0-9]{2}([ -])[0-9]{6}\2[0-9]{5})(?![0-9A-Za-z])",
-        has_luhn_sum,
+        accepts=has_luhn_sum,
     ),
-)  # fmt: skip
-"""The usual kinds. More are in docs/secrets.md, with how they are told."""
+)
+"""The usual kinds; docs/secrets.md has a table of them."""
 
 _WHOLE_MATCH = frozenset({"card-number"})  # its groups are separators
 
@@ -116,6 +171,8 @@ def find_secrets(text: str, patterns: Sequence[Pattern] = PATTERNS) -> list[Span
     """The secrets in *text*, which has no escape sequences, in order; where two overlap, they are one."""
     found = []
     for pattern in patterns:
+        if pattern.needles and not any(needle in text for needle in pattern.needles):
+            continue
         for match in pattern.expression.finditer(text):
             group = match.lastindex or 0 if pattern.kind not in _WHOLE_MATCH else 0
             if pattern.accepts(match[group]):
