@@ -42,7 +42,9 @@ def throughput(client: Client, where: str) -> tuple[float, float]:
 def text_throughput(client: Client, where: str) -> float:
     """MB/s down of text."""
     began = time.perf_counter()
-    done = client.run(*CIPHER, where, f"yes 'The quick brown fox 0123456789' | head -c {MEGABYTES}000000", timeout=120)
+    done = client.run(
+        *CIPHER, where, f"yes 'The quick brown fox 0123456789' | head -c {MEGABYTES}000000", timeout=120
+    )
     assert len(done.stdout) == MEGABYTES * 1_000_000
     return MEGABYTES / (time.perf_counter() - began)
 
@@ -51,7 +53,9 @@ def echo(client: Client, where: str) -> tuple[float, float]:
     """Median and 99th percentile of one key's way to the target's terminal and back, in milliseconds."""
     own, other = pty.openpty()
     tty.setraw(other)
-    ssh = subprocess.Popen(client.command("-tt", where, "stty raw -echo; echo ready; cat"), stdin=other, stdout=other)
+    ssh = subprocess.Popen(
+        client.command("-tt", where, "stty raw -echo; echo ready; cat"), stdin=other, stdout=other
+    )
     try:
         seen = b""
         while b"ready" not in seen:

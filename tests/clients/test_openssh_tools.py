@@ -106,7 +106,7 @@ def test_ssh_copy_id_is_told_a_better_way(world: World, tmp_path: Path, host: st
     other = Client(tmp_path / "other", port=world.bastion.port)
     options = [
         "-F",
-        world.jumper("alice").config,
+        str(world.jumper("alice").config),
         *(["-o", "ProxyJump=bastion"] if host != "bastion" else []),
     ]
     (tmp_path / ".ssh").mkdir()
