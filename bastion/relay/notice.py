@@ -9,10 +9,13 @@ from recorder.events import ErrorOutput, Event, Noted, Output
 
 
 async def tell(client: ClientEnd, session: AdmittedSession, text: str) -> None:
-    """Show the person a line of ours. Raises RecordingFailed, and then nothing was shown."""
+    """Show the person a line of ours. Raises RecordingFailed, and then nothing was shown.
+
+    Does not wait for a client that reads nothing: whoever has something to tell has a clock to keep.
+    """
     event = notice(client, text)
     await session.recording.append([Noted(text), event])
-    await client.deliver([event])
+    client.put([event])
 
 
 def notice(client: ClientEnd, text: str) -> Event:

@@ -46,6 +46,7 @@ async def run_session(
 async def _say_why(session: AdmittedSession, client: ClientEnd, outcome: Outcome) -> Outcome:
     try:
         await tell(client, session, outcome.message)
+        await client.deliver([])  # until there is room for it
     except RecordingFailed as failure:
         if outcome.ending != "recording failed":
             outcome = recording_failed(failure)

@@ -90,13 +90,19 @@ class Endpoint:
 
     async def deliver(self, events: Sequence[Event]) -> None:
         """Pass *events* to the peer and wait until it can take more; a peer that is gone takes everything."""
-        if self.channel is not None:
+        if self.put(events):
+            await self._writable.wait()
+
+    def put(self, events: Sequence[Event]) -> bool:
+        """Pass *events* to the peer without waiting, for a few bytes only; false if it takes nothing any more."""
+        if self.channel is None:
+            return True
+        try:
             for event in events:
-                try:
-                    self._write(self.channel, event)
-                except BrokenPipeError:
-                    return
-        await self._writable.wait()
+                self._write(self.channel, event)
+        except BrokenPipeError:
+            return False
+        return True
 
     def _write(self, channel: Any, event: Event) -> None:
         raise NotImplementedError
