@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
@@ -25,6 +25,7 @@ from recorder.export_events import write_json, write_raw
 from recorder.export_page import write_page
 from recorder.keys import VerifyKey, published_keys
 from recorder.reader import open_recording
+from recorder.redaction import PATTERNS, Pattern, with_own
 
 _WRITERS = {"v2": write_v2, "v3": write_v3, "text": write_text, "json": write_json, "html": write_page}
 _FORMATS = (*_WRITERS, "raw", "bundle")
@@ -87,21 +88,22 @@ def export(
         raise click.UsageError("raw makes a folder; name it with --output.")
     if place == Path("-") and form != "text" and sys.stdout.isatty():
         raise click.UsageError(f"{form} is not for a terminal; name a file with --output, or use a pipe.")
+    secrets = _secrets(settings, is_file) if redact else ()
     keys = _keys(settings, key_files) if form == "bundle" else []
     if not is_file:
         _note(settings, recording, form, redact)
     with _progress(path) as progress:
-        _write(path, place, form, redact, keys, progress)
+        _write(path, place, form, secrets, keys, progress)
     if place != Path("-"):
         click.echo(f"Written to {clean(str(place))}", err=True)
 
 
 def _write(
-    path: Path, place: Path, form: str, redact: bool, keys: list[VerifyKey], progress: Progress
+    path: Path, place: Path, form: str, secrets: Sequence[Pattern], keys: list[VerifyKey], progress: Progress
 ) -> None:
     if form == "raw":
         try:
-            write_raw(path, place, redacts=redact, progress=progress)
+            write_raw(path, place, secrets=secrets, progress=progress)
         except OSError as error:
             raise _not_written(place, error) from error
         return
@@ -109,7 +111,12 @@ def _write(
         if form == "bundle":
             write_bundle(path, out, keys=keys, progress=progress)
         else:
-            _WRITERS[form](path, out, redacts=redact, progress=progress)
+            _WRITERS[form](path, out, secrets=secrets, progress=progress)
+
+
+def _secrets(settings: Settings, is_file: bool) -> Sequence[Pattern]:
+    """What counts as secret: for a file from elsewhere the usual kinds, else also those of the configured bastion."""
+    return PATTERNS if is_file else with_own(settings.config.recording.secrets)
 
 
 def _keys(settings: Settings, files: tuple[Path, ...]) -> list[VerifyKey]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import shutil
 import signal
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import BinaryIO
@@ -19,7 +19,7 @@ from recorder.events import ErrorOutput, Exited, Input, Killed, Noted, Output, R
 from recorder.header import Header, title_of
 from recorder.lines import INPUT, MARKER, OUTPUT, RESIZE, drawable, encode_line
 from recorder.reader import Entry, Reader, open_recording
-from recorder.redaction import StreamRedactor, redact
+from recorder.redaction import Pattern, StreamRedactor, redact
 from recorder.search_lines import text_lines
 
 Progress = Callable[[int], None]
@@ -33,27 +33,27 @@ def silent(_read: int) -> None:
     """Tell nobody."""
 
 
-def told_header(reader: Reader, *, redacts: bool) -> Header:
+def told_header(reader: Reader, *, secrets: Sequence[Pattern]) -> Header:
     """The header, with secrets taken out of the facts if wanted: a command line can hold some."""
     header = reader.header
-    if not redacts:
+    if not secrets:
         return header
     facts = {
-        name: redact(value) if isinstance(value, str) else [redact(item) for item in value]
+        name: redact(value, secrets) if isinstance(value, str) else [redact(item, secrets) for item in value]
         for name, value in header.facts.items()
     }
     return replace(header, facts=facts)
 
 
 def shown_entries(
-    reader: Reader, *, redacts: bool, progress: Progress = silent
+    reader: Reader, *, secrets: Sequence[Pattern], progress: Progress = silent
 ) -> Iterator[tuple[Entry, str]]:
     """The entries of a recording with the text that a screen shows of each, redacted if wanted."""
-    redactor: StreamRedactor[Entry] = StreamRedactor()
+    redactor: StreamRedactor[Entry] = StreamRedactor(secrets)
     for number, entry in enumerate(reader):
         if number % _REPORT_EVERY == 0:
             progress(reader.whole)
-        if redacts:
+        if secrets:
             stream = _STREAMS.get(type(entry.event), "")
             yield from redactor.feed(entry, stream, entry.text)
         else:
@@ -62,14 +62,14 @@ def shown_entries(
     progress(reader.whole)
 
 
-def write_v2(path: Path, out: BinaryIO, *, redacts: bool, progress: Progress = silent) -> None:
+def write_v2(path: Path, out: BinaryIO, *, secrets: Sequence[Pattern], progress: Progress = silent) -> None:
     """Asciicast v2: the recording itself; redacted, only what players show of it (the evidence would not hold)."""
-    if not redacts:
+    if not secrets:
         with path.open("rb") as file:
             shutil.copyfileobj(file, out, 1024 * 1024)
         return
     with open_recording(path) as reader:
-        header = told_header(reader, redacts=redacts)
+        header = told_header(reader, secrets=secrets)
         out.write(
             _json_line(
                 {
@@ -80,21 +80,21 @@ def write_v2(path: Path, out: BinaryIO, *, redacts: bool, progress: Progress = s
                 }
             )
         )
-        for entry, text in shown_entries(reader, redacts=True, progress=progress):
+        for entry, text in shown_entries(reader, secrets=secrets, progress=progress):
             if (line := _stock(entry, text)) is not None:
                 out.write(encode_line(round(entry.time * 1_000_000), *line))
 
 
-def write_v3(path: Path, out: BinaryIO, *, redacts: bool, progress: Progress = silent) -> None:
+def write_v3(path: Path, out: BinaryIO, *, secrets: Sequence[Pattern], progress: Progress = silent) -> None:
     """Asciicast v3: what players show, and the exit status; neither exact bytes nor evidence."""
     with open_recording(path) as reader:
-        header = told_header(reader, redacts=redacts)
+        header = told_header(reader, secrets=secrets)
         size = {"cols": drawable(header.columns or 80), "rows": drawable(header.rows or 24)}
         term = size | ({"type": header.terminal} if header.terminal else {})
         out.write(_json_line({"version": 3, "term": term, **_common(header)}))
         before = 0
         status = None
-        for entry, text in shown_entries(reader, redacts=redacts, progress=progress):
+        for entry, text in shown_entries(reader, secrets=secrets, progress=progress):
             status = _exit_status(entry, status)
             if (line := _stock(entry, text)) is not None:
                 now = round(entry.time * 1_000_000)  # intervals of whole microseconds add up to the time
@@ -104,14 +104,14 @@ def write_v3(path: Path, out: BinaryIO, *, redacts: bool, progress: Progress = s
             out.write(encode_line(max(round(reader.time * 1_000_000) - before, 0), "x", str(status)))
 
 
-def write_text(path: Path, out: BinaryIO, *, redacts: bool, progress: Progress = silent) -> None:
+def write_text(path: Path, out: BinaryIO, *, secrets: Sequence[Pattern], progress: Progress = silent) -> None:
     """The lines somebody at the screen could read, one after the other, without escape sequences."""
-    redactor: StreamRedactor[None] = StreamRedactor()
+    redactor: StreamRedactor[None] = StreamRedactor(secrets)
     for number, line in enumerate(text_lines(path)):
         if line.is_input:
             continue
         text = f"{line.text}\n"
-        pieces = redactor.feed(None, "output", text) if redacts else iter([(None, text)])
+        pieces = redactor.feed(None, "output", text) if secrets else iter([(None, text)])
         out.writelines(piece.encode() for _, piece in pieces)
         if number % _REPORT_EVERY == 0:
             progress(0)

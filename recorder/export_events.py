@@ -6,7 +6,7 @@ where a secret was, and everything else is.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -18,24 +18,24 @@ from recorder.events import ErrorOutput, Event, Input, Masked, Output, Typed
 from recorder.export import Progress, silent, told_header
 from recorder.lines import encode_bytes
 from recorder.reader import Reader, open_recording
-from recorder.redaction import StreamRedactor, redact
+from recorder.redaction import Pattern, StreamRedactor, redact
 
 STREAMS: dict[type[Event], str] = {Output: "output", ErrorOutput: "error", Input: "input"}
 _REPORT_EVERY = 256
 
 
-def write_json(path: Path, out: BinaryIO, *, redacts: bool, progress: Progress = silent) -> None:
+def write_json(path: Path, out: BinaryIO, *, secrets: Sequence[Pattern], progress: Progress = silent) -> None:
     """JSON lines: the header, each event with its time, and what the seal says if there is one."""
     with open_recording(path) as reader:
-        out.write(_line(_header(reader, redacts)))
+        out.write(_line(_header(reader, secrets)))
         out.writelines(
-            _line({"time": time, **_described(event)}) for time, event in _events(reader, redacts, progress)
+            _line({"time": time, **_described(event)}) for time, event in _events(reader, secrets, progress)
         )
         if reader.seal is not None:
             out.write(_line({"time": reader.time, "event": "sealed", "session": reader.seal.session}))
 
 
-def write_raw(path: Path, folder: Path, *, redacts: bool, progress: Progress = silent) -> None:
+def write_raw(path: Path, folder: Path, *, secrets: Sequence[Pattern], progress: Progress = silent) -> None:
     """Files in *folder*, which must be new: output.bin, error.bin, input.bin, and events.json that knows the cuts.
 
     In events.json a piece of a stream is its `offset` and `length` in the file. Input that was masked is in no file.
@@ -44,8 +44,8 @@ def write_raw(path: Path, folder: Path, *, redacts: bool, progress: Progress = s
     with open_recording(path) as reader, ExitStack() as stack:
         files = {name: stack.enter_context((folder / f"{name}.bin").open("xb")) for name in STREAMS.values()}
         events = stack.enter_context((folder / "events.json").open("xb"))
-        events.write(b"[\n" + msgspec.json.encode(_header(reader, redacts)))
-        for time, event in _events(reader, redacts, progress):
+        events.write(b"[\n" + msgspec.json.encode(_header(reader, secrets)))
+        for time, event in _events(reader, secrets, progress):
             described: dict[str, object]
             if isinstance(event, Output | ErrorOutput | Input):
                 file = files[STREAMS[type(event)]]
@@ -58,12 +58,12 @@ def write_raw(path: Path, folder: Path, *, redacts: bool, progress: Progress = s
         events.write(b"\n]\n")
 
 
-def _events(reader: Reader, redacts: bool, progress: Progress) -> Iterator[tuple[float, Event]]:
-    redactor: StreamRedactor[tuple[float, Event]] = StreamRedactor()
+def _events(reader: Reader, secrets: Sequence[Pattern], progress: Progress) -> Iterator[tuple[float, Event]]:
+    redactor: StreamRedactor[tuple[float, Event]] = StreamRedactor(secrets)
     for number, entry in enumerate(reader):
         if number % _REPORT_EVERY == 0:
             progress(reader.whole)
-        if not redacts:
+        if not secrets:
             yield entry.time, entry.event
             continue
         event = entry.event
@@ -71,22 +71,22 @@ def _events(reader: Reader, redacts: bool, progress: Progress) -> Iterator[tuple
         text = event.data.decode("latin-1") if isinstance(event, Output | ErrorOutput | Input) else ""
         stream = STREAMS[type(event)] if is_stream else ""
         for item, redacted in redactor.feed((entry.time, event), stream, text):
-            yield _replaced(item, redacted)
+            yield _replaced(item, redacted, secrets)
     for item, redacted in redactor.finish():
-        yield _replaced(item, redacted)
+        yield _replaced(item, redacted, secrets)
     progress(reader.whole)
 
 
-def _replaced(item: tuple[float, Event], text: str) -> tuple[float, Event]:
+def _replaced(item: tuple[float, Event], text: str, secrets: Sequence[Pattern]) -> tuple[float, Event]:
     time, event = item
     if isinstance(event, Output | ErrorOutput | Input):
         return time, type(event)(text.encode("latin-1"))
-    fields = {key: redact(value) for key, value in asdict(event).items() if isinstance(value, str)}
+    fields = {key: redact(value, secrets) for key, value in asdict(event).items() if isinstance(value, str)}
     return time, replace(event, **fields)  # type: ignore[arg-type]  # text stays text
 
 
-def _header(reader: Reader, redacts: bool) -> dict[str, object]:
-    return {"event": "began", "id": reader.id, **asdict(told_header(reader, redacts=redacts))}
+def _header(reader: Reader, secrets: Sequence[Pattern]) -> dict[str, object]:
+    return {"event": "began", "id": reader.id, **asdict(told_header(reader, secrets=secrets))}
 
 
 def _described(event: Event) -> dict[str, object]:

@@ -10,6 +10,7 @@ import base64
 import hashlib
 import html
 import zlib
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from importlib.resources import files
 from pathlib import Path
@@ -18,6 +19,7 @@ from typing import BinaryIO
 from recorder.export import Progress, silent, told_header, write_v3
 from recorder.header import Header, title_of
 from recorder.reader import open_recording
+from recorder.redaction import Pattern
 
 _SHOWN_FACTS = ("user", "groups", "target", "login", "action", "command", "client", "rule")
 
@@ -70,7 +72,7 @@ _NOTE = "A copy for the eye. It is no evidence: what proves the session is the r
 _REDACTED = "Secrets were taken out of this copy, as far as they have a known shape."
 
 
-def write_page(path: Path, out: BinaryIO, *, redacts: bool, progress: Progress = silent) -> None:
+def write_page(path: Path, out: BinaryIO, *, secrets: Sequence[Pattern], progress: Progress = silent) -> None:
     """The page. The file grows with the compressed size of the session; a browser must hold all of it."""
     player, style = _vendored("asciinema-player.min.js"), _vendored("asciinema-player.css")
     policy = "; ".join(
@@ -85,7 +87,7 @@ def write_page(path: Path, out: BinaryIO, *, redacts: bool, progress: Progress =
         )
     )
     with open_recording(path) as reader:
-        header = told_header(reader, redacts=redacts)
+        header = told_header(reader, secrets=secrets)
         title = title_of(header.facts) or reader.id
         facts = "\n".join(
             f"<dt>{_text(name)}</dt><dd>{_text(value)}</dd>" for name, value in _facts(header, reader.id)
@@ -96,11 +98,11 @@ def write_page(path: Path, out: BinaryIO, *, redacts: bool, progress: Progress =
             title=_text(title),
             player_style=style,
             facts=facts,
-            note=_text(f"{_NOTE} {_REDACTED}" if redacts else _NOTE),
+            note=_text(f"{_NOTE} {_REDACTED}" if secrets else _NOTE),
         ).encode()
     )
     packed = _Packed(out)
-    write_v3(path, packed, redacts=redacts, progress=progress)  # type: ignore[arg-type]
+    write_v3(path, packed, secrets=secrets, progress=progress)  # type: ignore[arg-type]
     packed.end()
     out.write(_END.format(player=player, boot=_BOOT).encode())
 

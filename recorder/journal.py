@@ -25,7 +25,7 @@ from recorder.masking import Dropping, Masking
 from recorder.names import SessionId
 from recorder.notary import Notary
 from recorder.recovery import seal_unsealed
-from recorder.redaction import Redaction
+from recorder.redaction import PATTERNS, Pattern, Redaction
 from recorder.statements import Account
 from recorder.writer import OpenFile, Writer
 
@@ -63,6 +63,7 @@ class Recording:
         clock: Clock,
         now: Callable[[], float],
         ended: Callable[[Recording, str, Account | None], Awaitable[None]],
+        secrets: Sequence[Pattern] = PATTERNS,
     ) -> None:
         self.opening = opening
         self.path = path
@@ -70,7 +71,7 @@ class Recording:
         self._writer = writer
         self._key = key
         self._encoder = Encoder(shows_crlf=opening.shows_crlf)
-        self._filters = _filters(opening.header)
+        self._filters = _filters(opening.header, secrets)
         self._notary = Notary(opening.id, key, Chain())
         self._clock = clock
         self._now = now
@@ -202,14 +203,14 @@ class _Filter(Protocol):
     def finish(self) -> list[Event]: ...
 
 
-def _filters(header: Header) -> list[_Filter]:
+def _filters(header: Header, secrets: Sequence[Pattern]) -> list[_Filter]:
     filters: list[_Filter] = []
     if header.input == "none":
         filters.append(Dropping())
     elif header.input == "masked" and header.terminal is not None:  # elsewhere input is data, not typing
         filters.append(Masking(header.columns))
     if header.redacted:
-        filters.append(Redaction())
+        filters.append(Redaction(secrets))
     return filters
 
 

@@ -12,7 +12,7 @@ import fcntl
 import os
 import sqlite3
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeVar
@@ -28,6 +28,7 @@ from recorder.journal import FAILED, Clock, Recording, write_failure
 from recorder.keys import SigningKey, VerifyKey
 from recorder.names import SessionId, new_id, place
 from recorder.recovery import seal_unsealed
+from recorder.redaction import PATTERNS, Pattern
 from recorder.seals import SealLog
 from recorder.search_feed import SearchFeed, forget_text
 from recorder.statements import Account
@@ -137,12 +138,15 @@ class Store:
         """Sign with *key* what begins from now on; *trusted* are the retired ones, and what runs keeps its key."""
         self._key, self._trusted = key, tuple(trusted)
 
-    async def begin(self, header: Header) -> Recording:
-        """Begin a recording; RecordingFailed, fit for the person who wanted the session, when it could not be kept."""
+    async def begin(self, header: Header, secrets: Sequence[Pattern] = PATTERNS) -> Recording:
+        """Begin a recording; RecordingFailed, fit for the person who wanted the session, when it could not be kept.
+
+        *secrets* are what is taken out of it if the header says that it is redacted.
+        """
         if self._is_closed:
             raise RecordingFailed("the recorder has been closed")
         # Its own task: a caller who is cancelled meanwhile must not leave an open file that nobody knows.
-        task = self._own(asyncio.get_running_loop().create_task(self._begin(header)))
+        task = self._own(asyncio.get_running_loop().create_task(self._begin(header, secrets)))
         try:
             return await asyncio.shield(task)
         except asyncio.CancelledError:
@@ -188,7 +192,7 @@ class Store:
         await self.index.close()
         os.close(self._lock)
 
-    async def _begin(self, header: Header) -> Recording:
+    async def _begin(self, header: Header, secrets: Sequence[Pattern]) -> Recording:
         try:
             opening, path, descriptor = await asyncio.to_thread(self._create, header)
         except OSError as error:
@@ -204,6 +208,7 @@ class Store:
             clock=Clock(self._monotonic),
             now=self._now,
             ended=self._recording_ended,
+            secrets=secrets,
         )
         try:
             await recording.open()

@@ -59,6 +59,19 @@ def _scopes(value: tuple[str, ...]) -> tuple[str, ...]:
     return value
 
 
+def _expressions(value: dict[str, str]) -> dict[str, str]:
+    for kind, expression in value.items():
+        if not _NAME.fullmatch(kind):
+            raise ValueError(f"'{kind}' cannot stand in a mark; use lower-case letters, digits and '-'")
+        try:
+            does_match_nothing = re.compile(expression).match("") is not None
+        except re.error as error:
+            raise ValueError(f"'{kind}' is not a regular expression: {error}") from None
+        if does_match_nothing:
+            raise ValueError(f"'{kind}' matches the empty text; let it ask for at least one character")
+    return value
+
+
 TargetName = Annotated[str, AfterValidator(_target_name)]
 
 
@@ -117,6 +130,12 @@ class Recording(Section):
         False,
         description="Take keys, tokens and card numbers out of the streams before they are written. The recording is"
         " no longer exact then; bastion export --redact does it later and finds more.",
+    )
+    secrets: Annotated[dict[str, str], AfterValidator(_expressions)] = Field(
+        {},
+        description="More secrets to redact: a word for the mark, and a regular expression (of its group, if it has"
+        " one). It should be quick on any text.",
+        examples=[{"corp-token": "corp_[a-z0-9]{32}"}],
     )
     file_contents: bool = Field(
         False,

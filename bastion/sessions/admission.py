@@ -31,6 +31,7 @@ from policy.rules import ACTIONS, Action
 from recorder.errors import RecorderError
 from recorder.header import Header
 from recorder.journal import Recording
+from recorder.redaction import with_own
 from recorder.store import Store
 
 log = structlog.get_logger()
@@ -241,7 +242,7 @@ class Admission:
             },
         )
         try:
-            return await self._store.begin(header)
+            return await self._store.begin(header, with_own(self._config().recording.secrets))
         except RecorderError as error:
             log.error("recording.refused", reason=error.message, hint=error.hint, target=target.name)
             raise SessionRefused(

@@ -105,3 +105,18 @@ def test_a_damaged_recording_leaves_no_half_of_an_export(
     done = run("export", str(tmp_path / "x.cast"), "--format", "v3", "--output", str(tmp_path / "out"))
     assert done.status == 65 and "line 4" in done.err
     assert not (tmp_path / "out").exists()
+
+
+def test_secrets_of_the_configuration_are_redacted_too(run: Command, recorded: Recorded) -> None:
+    run.file.write_text(run.file.read_text() + '\n[recording]\nsecrets = { "greeting" = "hel+o" }\n')
+    assert run("export", recorded.ada, "--format", "text", "--redact").out == "[redacted: greeting]\n"
+    assert run("export", recorded.ada, "--format", "text").out == "hello\n"
+
+
+@pytest.mark.parametrize(("expression", "said"), [("(", "not a regular expression"), ("a*", "empty text")])
+def test_a_wrong_expression_in_the_configuration_is_explained(
+    run: Command, expression: str, said: str
+) -> None:
+    run.file.write_text(run.file.read_text() + f'\n[recording]\nsecrets = {{ "x" = "{expression}" }}\n')
+    done = run("check")
+    assert done.status != 0 and said in done.err + done.out

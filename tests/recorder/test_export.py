@@ -36,6 +36,7 @@ from recorder.export_bundle import write_bundle
 from recorder.export_events import write_json, write_raw
 from recorder.export_page import write_page
 from recorder.keys import VerifyKey
+from recorder.redaction import PATTERNS
 from recorder.verify import verify_file
 from tests.recorder.casts import ID, KEY, OTHER_KEY, cast
 
@@ -65,7 +66,7 @@ def recording(tmp_path: Path) -> Path:
 
 def exported(write: Any, path: Path, *, redacts: bool = False) -> bytes:
     out = io.BytesIO()
-    write(path, out, redacts=redacts)
+    write(path, out, secrets=PATTERNS if redacts else ())
     return out.getvalue()
 
 
@@ -132,7 +133,7 @@ def test_raw_is_the_exact_bytes_of_each_stream(tmp_path: Path) -> None:
     path.write_bytes(
         b"".join(cast([[Output(c), ErrorOutput(c[::-1]), Input(c)] for c in chunks], terminal=None))
     )
-    write_raw(path, tmp_path / "raw", redacts=False)
+    write_raw(path, tmp_path / "raw", secrets=())
     assert (tmp_path / "raw/output.bin").read_bytes() == b"".join(chunks)
     assert (tmp_path / "raw/error.bin").read_bytes() == b"".join(c[::-1] for c in chunks)
     assert (tmp_path / "raw/input.bin").read_bytes() == b"".join(chunks)
@@ -149,7 +150,7 @@ def test_what_is_redacted_is_in_no_form_of_the_session(write: Any, recording: Pa
 
 
 def test_raw_is_redacted_as_well(recording: Path, tmp_path: Path) -> None:
-    write_raw(recording, tmp_path / "raw", redacts=True)
+    write_raw(recording, tmp_path / "raw", secrets=PATTERNS)
     assert b"key [redacted: aws-key]\r\n" in (tmp_path / "raw/output.bin").read_bytes()
 
 
