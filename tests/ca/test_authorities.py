@@ -132,6 +132,20 @@ async def test_a_restart_shows_the_same_host_certificate_and_another_name_a_new_
     assert read(renamed.host_identity()[0][1]).valid_principals == [b"bastion.example"]
 
 
+async def test_target_is_answered_for_with_the_same_key_under_its_short_and_its_long_name(
+    authorities: Authorities, clock: Clock
+) -> None:
+    ((own, _),), ((key, certificate),) = (
+        authorities.host_identity(),
+        await authorities.host_identity_for("web-1"),
+    )
+    assert key.public_data == own.public_data
+    assert read(certificate).valid_principals == [b"web-1", b"web-1.localhost"]
+    clock.advance(days=16)  # more than half of its life
+    ((_, renewed),) = await authorities.host_identity_for("web-1")
+    assert read(renewed).valid_before > read(certificate).valid_before
+
+
 @pytest.mark.parametrize("trusted", [True, False])
 async def test_openssh_trusts_the_host_by_the_line_for_known_hosts_and_not_without(
     state: State, keys: Path, tmp_path: Path, trusted: bool

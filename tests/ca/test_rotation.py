@@ -169,6 +169,22 @@ async def test_the_host_certificate_under_the_old_key_is_shown_until_shortly_bef
     assert await rotating.status(done.old) == "retired"
 
 
+async def test_certificate_for_a_target_goes_over_to_the_new_key_when_that_of_the_bastion_does(
+    rotating: Rotating, authorities: Authorities, state: State, keys: Path, clock: Clock
+) -> None:
+    before = await authorities.host_identity_for("web-1")
+    clock.advance(days=10)
+    done = await rotating("host")
+    again = await Authorities.open(keys, state, Certificates(), "localhost", clock)  # a restart
+    for one in (authorities, again):
+        assert await one.host_identity_for("web-1") == before
+    assert signers(await again.host_identity_for("web-2")) == [blob(done.new)]
+    assert done.old.trusted_until is not None
+    clock.seconds = done.old.trusted_until
+    await authorities.reload()
+    assert signers(await authorities.host_identity_for("web-1")) == [blob(done.new)]
+
+
 async def test_lines_to_install_are_those_of_every_trusted_key(rotating: Rotating) -> None:
     done = await rotating("host")
     assert install_lines([done.new, done.old], "bastion.example", 2222) == [
