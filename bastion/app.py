@@ -47,6 +47,8 @@ STATE_POLL = 0.25
 """Seconds between looks for what a command changed in the state: a revoked session ends within a second."""
 AUTHORITIES_RELOAD = 3600.0
 """Seconds after which keys are read again even if nothing changed: trust runs out, certificates are renewed."""
+READ_AT_START = ("data", "server", "log", "recording", "certificates", "development_issuer")
+"""Settings that a reload does not change, or not all of."""
 END_TIMEOUT = 5.0
 """Seconds that ended sessions have to seal their recordings, and connections to go away."""
 
@@ -141,6 +143,8 @@ class Bastion:
         except BastionError as error:
             log.error("config.reload-refused", reason=error.message, hint=error.hint)
             return
+        if kept := [name for name in READ_AT_START if getattr(config, name) != getattr(self._config, name)]:
+            log.warning("config.restart-needed", sections=kept)
         self._config = config
         if issuer != self._provider.settings:
             self._provider = Provider(issuer)

@@ -26,6 +26,7 @@ __all__ = [
     "may_audit",
     "may_reach",
     "no_such_target",
+    "quoted",
     "ways",
 ]
 
@@ -98,7 +99,7 @@ def no_such_target(
     name: str, *, rule: str | None = None, detail: str = "no target has this name"
 ) -> Decision:
     """The one answer for a target that does not exist and for one the person may not see."""
-    reason = f"there is no target {_quoted(name)} that you may reach"
+    reason = f"there is no target {quoted(name)} that you may reach"
     return Decision(allowed=False, reason=reason, rule=rule, detail=detail)
 
 
@@ -159,13 +160,13 @@ def ways(
 def _refusal(rules: Sequence[Rule], subject: Subject, target: TargetFacts, login: str, action: Action) -> str:
     """A person who may reach *target* hears what they may not do there, and as whom they may."""
     if not is_login(login):
-        return f"{_quoted(login)} cannot be a login"
+        return f"{quoted(login)} cannot be a login"
     others = logins(rules, subject, target, [action])
     instead = f"; you may as {', '.join(others)}" if others else ""
     return f"no rule lets you {DOING[action]} on {target.name} as {login}{instead}"
 
 
-def _quoted(text: str) -> str:
-    """*text* as it came from a person, fit for their terminal and a log line."""
+def quoted(text: str) -> str:
+    """A name as it came from a person, fit for their terminal and a log line."""
     shown = text if len(text) <= 64 else f"{text[:64]}…"
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in shown) or '""'

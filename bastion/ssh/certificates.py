@@ -31,10 +31,14 @@ class Accepted:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rejected:
-    """Why not. *ours* tells a certificate of this bastion from one that just happens to be in an agent."""
+    """Why not. *ours* tells a certificate of this bastion from one that just happens to be in an agent.
+
+    With *is_final* signing in anew cannot help either.
+    """
 
     reason: str
     ours: bool
+    is_final: bool = False
 
 
 async def judge(
@@ -50,7 +54,7 @@ async def judge(
     grant = await state.grants.get(certificate.serial)  # (4)
     lock = await state.locks.get(grant.user) if grant is not None else None
     if problem := grant_problem(grant, now, lock):  # (5)
-        return Rejected(reason=problem, ours=True)
+        return Rejected(reason=problem, ours=True, is_final=lock is not None)
     assert grant is not None
     if certificate.principals != (grant.user,):  # (6)
         return Rejected(reason=f"it is for another principal than {grant.user}", ours=True)

@@ -136,6 +136,8 @@ class Connection(ServedConnection):
                 "a certificate is made for a key, and your client offered none it holds. "
                 "Make one with ssh-keygen -t ed25519, or name one with ssh -i."
             )
+        if self._certificate_problem is not None and self._certificate_problem.is_final:
+            return self._give_up(self._certificate_problem.reason)
         if self._sign_in is not None:  # begun anew by the client: the code it was shown waits for nobody
             self._sign_in.close()
         try:

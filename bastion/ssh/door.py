@@ -27,6 +27,7 @@ from bastion.ssh.route import Route, ToBuiltin, ToPicker, ToTarget, is_key_copy,
 from bastion.ssh.terminal import ChannelTerminal
 from bastion.transport.endpoint import ClientEnd
 from bastion.transport.request import SessionRequest
+from policy.decide import no_such_target
 from policy.errors import PolicyError
 from recorder.errors import RecorderError
 from recorder.events import Exited, Killed
@@ -105,7 +106,7 @@ class _Visit:
             case ToTarget(name, login, request):
                 target = admission.visible(person, name)
                 if target is None:
-                    raise SessionRefused(f"there is no target {name!r} that you may reach")
+                    raise SessionRefused(no_such_target(name).reason)
                 return (await self._session(person, target, login, request)).told
             case ToPicker(words):
                 await self._require_standing(person)

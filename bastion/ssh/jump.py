@@ -23,6 +23,7 @@ from bastion.ssh.front import Front
 from bastion.ssh.served import ServedConnection
 from bastion.transport.algorithms import server_options
 from bastion.transport.hooks import Limits, nested_connection
+from policy.decide import no_such_target
 
 log = structlog.get_logger()
 
@@ -88,7 +89,7 @@ async def open_jump(
             destination=f"{host}:{port}",
             reason=problem or "not a target that this person may reach",
         )
-        raise prohibited(problem or f"there is no target {host!r} that you may reach on port {port}")
+        raise prohibited(problem or f"{no_such_target(host).reason} on port {port}")
     return await nested_connection(
         lambda: JumpConnection(front, outer, person, target.name),
         await front.authorities.host_identity_for(target.name),

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 
 from bastion.config.model import BUILTIN_WORDS
 from bastion.transport.request import SessionRequest
+from policy.decide import no_such_target, quoted
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,18 +50,19 @@ def route(username: str, request: SessionRequest, is_target: Callable[[str], boo
     login, target = split_login(username)
     if is_target(target):
         return ToTarget(target, login, request)
-    notice = f"There is no target {target!r} that you can reach." if login is not None else ""
+    notice = no_such_target(target).reason if login is not None else ""
     if request.kind != "exec":
         return ToPicker(notice)
     first, _, rest = request.command.strip().partition(" ")
     if first in BUILTIN_WORDS:
         return ToBuiltin(first, _words(rest))
-    login, target = split_login(first)
-    if is_target(target):
+    login, other = split_login(first)
+    if is_target(other):
         command = rest.strip()
         onward = dataclasses.replace(request, kind="exec" if command else "shell", command=command)
-        return ToTarget(target, login, onward)
-    return ToPicker(f"There is no target {target!r} that you can reach.")
+        return ToTarget(other, login, onward)
+    # Which of the two was meant for a target's name nobody can tell.
+    return ToPicker(f"{no_such_target(target).reason}, and none {quoted(other)}")
 
 
 def is_key_copy(request: SessionRequest) -> bool:

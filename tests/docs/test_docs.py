@@ -182,7 +182,7 @@ def test_shown_lines_are_compared_but_for_what_differs_from_run_to_run() -> None
 
 def longest_fixed(message: str) -> str:
     """The longest piece of *message* in which nothing stands for something else."""
-    parts = re.split(r"…|: |open a shell on|REASON|web-1|'x'|\d+|deploy, ops|deploy|root|login@", message)
+    parts = re.split(r"…|: |open a shell on|REASON|web-1|\bx\b|\d+|deploy, ops|deploy|root|login@", message)
     return max((part.strip() for part in parts), key=len)
 
 

@@ -74,7 +74,7 @@ def test_anything_but_ssh_to_a_target_one_may_reach_is_refused_and_noted(
     done = jumper(person).run("-W", destination, "bastion")
     host, port = destination.rsplit(":", 1)
     assert done.status == 255
-    assert f"administratively prohibited: there is no target '{host}' that you may reach on port {port}" in (
+    assert f"administratively prohibited: there is no target {host} that you may reach on port {port}" in (
         done.errors
     )
     noted = events(world, "jump.refused")[0]
