@@ -33,6 +33,9 @@ LONGEST_WAIT = 256 * 1024
 MOST_KEYS = 64 * 1024
 """Keys that may wait for an echo."""
 
+NEXT_LINES = 8
+"""Lines typed ahead of which any may be the next that is shown."""
+
 REMEMBERED_KEYS = 4096
 """Keys of a line that stay known for its end once they have been told."""
 
@@ -168,17 +171,19 @@ class Masking:
 
     def _pass(self) -> None:
         """Something else was shown: the keys so far are not echoed one by one any more, they or those of a secret."""
-        for line in self._lines:
-            for key in line.waiting:
+        if self._lines and not self._lines[-1].is_ended:
+            for key in self._lines[-1].waiting:
                 key.is_passed = True
 
     def _end_line(self) -> None:
         """The second way: a line feed came."""
-        decided = 0
-        for number, line in enumerate(self._lines, 1):
-            if line.is_ended and (self._find_line(line) or not line.is_typed_ahead):
-                decided = number
-        self._mask(self._lines[:decided])
+        lines = [line for line in self._lines if line.is_ended]
+        answered = max((n for n, line in enumerate(lines, 1) if not line.is_typed_ahead), default=0)
+        # The next few that wait: a line without echo may stand before the one that is shown.
+        found = next(
+            (n for n, line in enumerate(lines[: max(answered, NEXT_LINES)], 1) if self._find_line(line)), 0
+        )
+        self._mask(lines[: max(answered, found)])
         self._new_line()
 
     def _new_line(self) -> None:
@@ -210,6 +215,11 @@ class Masking:
 
     def _tell(self) -> list[Event]:
         """What is known now, up to the first key of which nothing is known."""
+        told = self._known()
+        self._lines = [line for line in self._lines if not (line.is_told and line.is_ended)]
+        return told
+
+    def _known(self) -> list[Event]:
         told: list[Event] = []
         for line in self._lines:
             for is_clear, group in groupby(line.keys[line.told :], key=lambda key: key.is_clear):
@@ -221,7 +231,6 @@ class Masking:
                 told.append(Input(data) if is_clear else Masked(len(data)))
             if len(line.keys) > REMEMBERED_KEYS and line.is_told:
                 line.keys, line.told, line.is_whole = [], 0, False
-        self._lines = [line for line in self._lines if not (line.is_told and line.is_ended)]
         return told
 
 

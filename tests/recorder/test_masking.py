@@ -124,6 +124,28 @@ def test_lines_typed_ahead_are_told_when_the_prompt_shows_them() -> None:
     assert got == "ls\rpwd\rid\r"
 
 
+def test_line_that_is_shown_tells_of_itself_and_not_of_the_same_text_typed_ahead_of_it() -> None:
+    """The third line is typed where nothing is echoed, and the same as the first."""
+    got = converse(
+        ("typed", "abc\rread -s\rabc\r"),
+        "abc\r\n",
+        "read -s\r\n",
+        "\r\n$ ",
+        *keys("x"),
+        ("typed", "\r"),
+        "\r\n",
+    )
+    assert got == "abc\rread -s\r###\rx\r"
+
+
+def test_long_paste_is_told_line_by_line_between_the_output_of_each() -> None:
+    lines = [f"command number {number}" for number in range(300)]
+    answers = [f"{line}\r\nsome output\r\nand more\r\n$ " for line in lines]
+    assert converse(("typed", "".join(f"{line}\r" for line in lines)), *answers) == "".join(
+        f"{line}\r" for line in lines
+    )
+
+
 def test_key_that_does_something_else_is_masked_and_the_command_after_it_told() -> None:
     got = converse(("typed", "q"), "\x1b[?1049l$ ", *keys("ls"), ("typed", "\r"), "\r\n")
     assert got == "#ls\r"
