@@ -154,6 +154,7 @@ class Bastion:
         """Accept no more connections, and give sessions time to finish; *hurry* cuts it short."""
         if self._listener is not None:
             self._listener.close()
+        self._front.admission.close()
         if not self._live:
             return
         log.info("server.draining", sessions=len(self._live))

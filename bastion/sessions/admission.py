@@ -59,6 +59,11 @@ class Admission:
         self._store = store
         self._now = now
         self.live = live
+        self._is_closed = False
+
+    def close(self) -> None:
+        """Let no session in any more: the server waits for those that run."""
+        self._is_closed = True
 
     def reachable(self, person: Person) -> list[tuple[Target, list[str]]]:
         """The targets *person* may reach, each with the logins they may use there, in the order of the config."""
@@ -89,6 +94,8 @@ class Admission:
         """Let a session in, or raise SessionRefused."""
         action = action_of(request)
         try:
+            if self._is_closed:
+                raise SessionRefused("the bastion is being stopped", hint="Try again in a moment.")
             if problem := await self._standing.problem(person.serial):  # (1)
                 raise SessionRefused(problem)
             if action is None:  # (2)

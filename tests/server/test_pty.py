@@ -213,6 +213,30 @@ def test_stop_with_a_picker_and_an_idle_connection_open_is_prompt(own_world: Wor
     assert "task.failed" not in own_world.bastion.log
 
 
+def test_server_that_waits_for_its_sessions_lets_no_other_in(own_world: World) -> None:
+    config = own_world.bastion.config
+    config.write_text(config.read_text().replace('drain_timeout = "1s"', 'drain_timeout = "30s"'))
+    own_world.bastion.stop()
+    own_world.bastion.start()
+    alice = own_world.certified("alice")
+    control = own_world.folder / "mux"
+    master = alice.popen("-M", "-S", str(control), "x@localhost", "web-1 read line; echo $line")
+    try:
+        assert master.stdin
+        wait_until(lambda: bool(rows(own_world)), "the session")
+        os.kill(own_world.bastion.pid, signal.SIGTERM)
+        wait_until(lambda: "server.draining" in own_world.bastion.log, "the server to drain")
+        late = alice.run("-S", str(control), "x@localhost", "web-1 true")
+        assert late.status == 77
+        assert "the bastion is being stopped" in late.errors
+        master.stdin.write(b"in peace\n")
+        out, _ = master.communicate(timeout=15)
+        assert out == b"in peace\n"
+        assert own_world.bastion.wait() == 0
+    finally:
+        master.kill()
+
+
 # Much of it
 
 
