@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Awaitable
+from contextlib import AsyncExitStack
+from typing import TypeVar
 
 import structlog
 
@@ -17,6 +20,7 @@ from bastion.transport.endpoint import ClientEnd
 from recorder.errors import RecordingFailed
 
 log = structlog.get_logger()
+T = TypeVar("T")
 
 
 TELL_TIMEOUT = 5.0
@@ -55,11 +59,34 @@ async def _say_why(session: AdmittedSession, client: ClientEnd, outcome: Outcome
     return outcome
 
 
+async def _unless_stopped(session: AdmittedSession, work: Awaitable[T]) -> T | None:
+    """Wait for *work*; None, and it is cancelled, when the session is stopped meanwhile: connecting may take long."""
+    loop = asyncio.get_running_loop()
+    try:
+        async with asyncio.timeout(None) as patience:
+
+            def hurry(_: asyncio.Future[Outcome]) -> None:
+                patience.reschedule(loop.time())
+
+            session.stopped.add_done_callback(hurry)
+            try:
+                return await work
+            finally:
+                session.stopped.remove_done_callback(hurry)
+    except TimeoutError:
+        if not session.stopped.done():
+            raise
+        return None
+
+
 async def _connect_and_relay(
     session: AdmittedSession, client: ClientEnd, authorities: Authorities
 ) -> Outcome:
     try:
-        async with open_ssh(session, authorities) as target:
+        async with AsyncExitStack() as stack:
+            target = await _unless_stopped(session, stack.enter_async_context(open_ssh(session, authorities)))
+            if target is None:
+                return session.stopped.result()
             return await relay(client, target, session)
     except (TargetError, SessionRefused) as error:
         log.warning("target.refused", target=session.target.name, reason=error.message, hint=error.hint)

@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import re
 import shutil
+import signal
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -20,7 +22,7 @@ from urllib.parse import urlsplit
 from tests import browser
 from tests.rig.bastion import Bastion
 from tests.rig.openssh import Client, fingerprint
-from tests.rig.process import RigError, descendants, end_all, next_free, running
+from tests.rig.process import RigError, descendants, end_all, next_free, running, wait_until
 from tests.rig.sshd import Sshd
 
 USER_CODE = re.compile(r"^\s+([A-Z]{4}-[A-Z]{4})\s*$", re.MULTILINE)
@@ -125,6 +127,12 @@ class World:
         self.bastion.stop()
         for target in self.targets:
             target.stop()
+
+    def reload(self) -> None:
+        """Have the running bastion read its configuration again, and return once it has."""
+        before = self.bastion.log.count("config.reloaded")
+        os.kill(self.bastion.pid, signal.SIGHUP)
+        wait_until(lambda: self.bastion.log.count("config.reloaded") > before, "the configuration read again")
 
     @property
     def targets(self) -> tuple[Sshd, Sshd]:

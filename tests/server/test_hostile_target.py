@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
+import socket
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -69,9 +70,7 @@ def target(world: World, name: str, on_session: Callable[[], Any]) -> Iterator[N
             f'[[targets]]\nname = "{name}"\naddress = "127.0.0.1"\nport = {server.get_port()}\n'
             f'login = "deploy"\nhost_keys = ["{public}"]\nconnect_timeout = "2s"\n'
         )
-        before = world.bastion.log.count("config.reloaded")
-        os.kill(world.bastion.pid, signal.SIGHUP)
-        wait_until(lambda: world.bastion.log.count("config.reloaded") > before, "the target to be known")
+        world.reload()
         yield
     finally:
         file.unlink()
@@ -151,3 +150,24 @@ def test_client_that_leaves_while_the_target_hangs_leaves_no_session(world: Worl
         ssh.kill()
         ssh.communicate()
         wait_until(lambda: rows(world)[0]["ending"] != "live", "its end")
+
+
+def test_session_that_waits_for_a_silent_target_can_be_ended(alice: Client, world: World) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        file = world.folder / "targets.d" / "silent.toml"
+        file.write_text(
+            f'[[targets]]\nname = "web-silent"\naddress = "127.0.0.1"\nport = {silent.getsockname()[1]}\n'
+            f'login = "deploy"\nhost_keys = ["{world.web_1.host_key}"]\nconnect_timeout = "100s"\n'
+        )
+        world.reload()
+        ssh = alice.popen("web-silent@localhost", "true")
+        silent.settimeout(20)
+        connection, _ = silent.accept()
+        try:
+            assert world.bastion.run("kill", rows(world)[0]["id"], "--message", "not today").status == 0
+            _, error = ssh.communicate(timeout=20)
+        finally:
+            connection.close()
+            file.unlink()
+        assert b"not today" in error
+        assert rows(world)[0]["ending"] == "ended by operator"

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import signal
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,7 +9,6 @@ from pathlib import Path
 import pytest
 
 from tests.rig.openssh import Client
-from tests.rig.process import wait_until
 from tests.rig.sshd import Sshd
 from tests.rig.world import World
 from tests.server.recorded import rows
@@ -21,9 +18,7 @@ def add_target(world: World, name: str, lines: str) -> None:
     """Put a target into targets.d and have the running bastion read it."""
     file = world.folder / "targets.d" / f"{name}.toml"
     file.write_text(f'[[targets]]\nname = "{name}"\naddress = "127.0.0.1"\nlogin = "deploy"\n{lines}\n')
-    before = world.bastion.log.count("config.reloaded")
-    os.kill(world.bastion.pid, signal.SIGHUP)
-    wait_until(lambda: world.bastion.log.count("config.reloaded") > before, "the configuration read again")
+    world.reload()
 
 
 @pytest.fixture
