@@ -165,6 +165,7 @@ class _Visit:
             self._terminal.unread(choice.typed_ahead)
             target = next(target for target, _ in reachable if target.name == choice.entry.name)
             words = await self._session_from_picker(person, target, choice.login)
+            self._channel.forget_typed()  # an Enter too many for the shell must not choose another target
         return Exited(0)
 
     async def _session_from_picker(self, person: Person, target: Target, login: str | None) -> str:

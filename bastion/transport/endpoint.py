@@ -83,6 +83,12 @@ class Endpoint:
             self.channel.resume_reading()
         return events
 
+    def forget_typed(self) -> None:
+        """Drop input that came and was not received: it was meant for somebody who is gone."""
+        kept = [event for event in self._queue if not isinstance(event, Input)]
+        self._queue.clear()
+        self._queue.extend(kept)
+
     def unreceive(self, events: Sequence[Event]) -> None:
         """Put back events that the next `receive` should give again (typed ahead, meant for somebody else)."""
         self._queue.extendleft(reversed(events))

@@ -84,3 +84,12 @@ async def test_receiver_that_waits_is_woken_when_the_end_is_gone() -> None:
         await asyncio.sleep(0)
         end.connection_lost(None)
     assert waiting.result() == []
+
+
+async def test_what_was_typed_for_somebody_who_is_gone_is_forgotten_and_nothing_else() -> None:
+    end = client()
+    end.data_received(b"\r\r", None)
+    end.terminal_size_changed(5, 5, 0, 0)
+    end.eof_received()
+    end.forget_typed()
+    assert await end.receive() == [Resized(5, 5), InputEnded()]
