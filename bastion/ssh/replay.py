@@ -13,6 +13,7 @@ from bastion.sessions.admission import subject_of
 from bastion.ssh.call import Call, UsageError
 from bastion.ssh.session_table import json_lines, table
 from policy.decide import may_audit
+from policy.match import is_for
 from recorder.catalog import SessionRow
 from recorder.errors import NoSuchSession
 from recorder.follow import follow as follow_recording
@@ -32,7 +33,9 @@ async def sessions(call: Call) -> int:
     as_json = "--json" in call.arguments
     if any(argument != "--json" for argument in call.arguments):
         raise UsageError("usage: sessions [--json]")
-    mine = [row for row in await call.front.store.index.list(Filter()) if may_see(call, row)]
+    is_auditor = any(is_for(rule, subject_of(call.person)) for rule in call.front.config().policy.auditors)
+    narrow = Filter() if is_auditor else Filter(user=call.person.user)
+    mine = [row for row in await call.front.store.index.list(narrow) if may_see(call, row)]
     if as_json:
         await call.terminal.say(json_lines(mine))
         return 0
