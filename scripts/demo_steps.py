@@ -14,7 +14,7 @@ import pexpect
 from demo_story import Step, Story, must
 
 from tests.rig.openssh import Finished
-from tests.rig.process import wait_until
+from tests.rig.process import wait_for_end, wait_until
 from tests.rig.world import USER_CODE
 
 BIN = Path(sys.executable).parent
@@ -310,7 +310,7 @@ def program(name: str | Path, *arguments: str) -> Finished:
 
 def ended(terminal: pexpect.spawn[str]) -> int | None:
     """Wait until the program in *terminal* has ended; its exit status."""
-    terminal.expect(pexpect.EOF)
+    wait_for_end(terminal)
     terminal.close()
     return terminal.exitstatus
 

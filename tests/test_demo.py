@@ -11,7 +11,7 @@ from pathlib import Path
 import pexpect
 import pytest
 
-from tests.rig.process import end_all, free_port, is_running, running, wait_until
+from tests.rig.process import end_all, free_port, is_running, running, wait_for_end, wait_until
 
 DEMO = Path(__file__).parent.parent / "scripts/demo.py"
 LAST_WORDS = "Ctrl-C here ends everything."
@@ -47,7 +47,7 @@ def start(folder: Path) -> Iterator[Start]:
 def end(demo: pexpect.spawn[str]) -> int | None:
     """Press Ctrl-C; returns the exit status."""
     demo.sendintr()
-    demo.expect(pexpect.EOF)
+    wait_for_end(demo)
     demo.close()
     return demo.exitstatus
 
@@ -79,7 +79,7 @@ def test_keys_stay_from_one_run_to_the_next_until_they_are_forgotten(start: Star
 def test_a_second_one_in_the_same_folder_is_told_so(start: Start) -> None:
     start(free_port())
     second = start(free_port(), last_words="another scripts/demo is running")
-    second.expect(pexpect.EOF)
+    wait_for_end(second)
     second.close()
     assert second.exitstatus == 1
 
@@ -87,7 +87,7 @@ def test_a_second_one_in_the_same_folder_is_told_so(start: Start) -> None:
 def test_what_a_killed_one_left_is_ended_by_the_next(start: Start, folder: Path) -> None:
     killed = start(free_port())
     killed.kill(signal.SIGKILL)
-    killed.expect(pexpect.EOF)
+    wait_for_end(killed)
     orphans = processes(folder)
     assert orphans
     start(free_port())

@@ -11,6 +11,7 @@ import pytest
 from bastion.config.load import examine, load
 from bastion.ops.modes import check_modes
 from tests.cli.bastion_command import Command, restored_logging
+from tests.rig.process import wait_for_end
 
 PROGRAM = Path(sys.executable).with_name("bastion")
 
@@ -143,7 +144,7 @@ def test_a_person_is_asked_again_until_the_answer_is_right(tmp_path: Path) -> No
     dialogue.sendline("")
     dialogue.expect("Group that may reach everything.*: ")
     dialogue.sendline("sre")
-    dialogue.expect(pexpect.EOF)
+    wait_for_end(dialogue)
     dialogue.close()
     assert dialogue.exitstatus == 0
     config = load(tmp_path / "bastion.toml")

@@ -15,6 +15,7 @@ from recorder.events import Output
 from tests.cli.bastion_command import Command
 from tests.cli.recorded import Recorded, record
 from tests.recorder.casts import cast
+from tests.rig.process import wait_for_end
 
 
 @pytest.fixture
@@ -92,7 +93,7 @@ def test_a_terminal_sees_the_replay_and_gets_its_shell_back(run: Command, record
     child = in_terminal(run, recorded.ada)
     child.expect_exact("hello")
     child.expect_exact(f"of {recorded.ada} replayed")
-    child.expect(pexpect.EOF)
+    wait_for_end(child)
     child.close()
     assert child.exitstatus == 0
 
@@ -105,7 +106,7 @@ def test_keys_work_in_a_terminal(run: Command, long: str) -> None:
     child.setwinsize(40, 120)
     child.expect_exact("\x1b[40;1H")
     child.send("q")
-    child.expect(pexpect.EOF)
+    wait_for_end(child)
     child.close()
     assert child.exitstatus == 0
 
@@ -119,7 +120,7 @@ def test_a_signal_leaves_the_terminal_cooked(run: Command, long: str, number: in
     assert not _is_cooked(child)
     child.kill(number)
     child.expect_exact("replayed")
-    child.expect(pexpect.EOF)
+    wait_for_end(child)
     assert _is_cooked(child)
     child.close()
     assert child.exitstatus == (130 if number == signal.SIGINT else 143)

@@ -18,6 +18,7 @@ import pytest
 
 from tests.clients.conftest import CLIENTS, Way, need
 from tests.rig.openssh import Client
+from tests.rig.process import wait_for_end
 from tests.rig.world import World
 from tests.server.recorded import rows, streams
 
@@ -149,7 +150,7 @@ def by_code(world: World, program: str, *arguments: str, home: Path) -> tuple[in
     )  # fmt: skip
     child.expect(re.compile(r"[A-Z]{4}-[A-Z]{4}"))
     world.approve(str(child.after), "alice")
-    child.expect(pexpect.EOF)
+    wait_for_end(child)
     child.close()
     return child.exitstatus, str(child.before)
 

@@ -14,6 +14,8 @@ from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
 
+import pexpect
+
 
 class RigError(Exception):
     """A program of the rig could not be started, or did not do what was waited for."""
@@ -44,6 +46,12 @@ def wait_until(condition: Callable[[], bool], what: str, *, timeout: float = 10.
         if time.monotonic() > deadline:
             raise RigError(f"waited {timeout:g} s in vain: {what}")
         time.sleep(0.01)
+
+
+def wait_for_end(child: pexpect.spawn[str]) -> None:
+    """Wait until the program in a terminal has closed it and exited: `close` would hang up on it in between."""
+    child.expect(pexpect.EOF)
+    child.wait()
 
 
 def descendants(pid: int) -> list[int]:

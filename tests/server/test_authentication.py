@@ -21,7 +21,7 @@ import pytest
 
 from tests import browser
 from tests.rig.openssh import Client
-from tests.rig.process import wait_until
+from tests.rig.process import wait_for_end, wait_until
 from tests.rig.world import USER_CODE, World
 from tests.server.raw_client import shown
 from tests.server.recorded import events, rows
@@ -75,7 +75,7 @@ def test_sign_in_that_is_denied_ends_the_connection_with_a_word(world: World, st
     try:
         asyncio.run(browser.deny_device(world.bastion.issuer, expect_code(ssh)))
         ssh.expect("denied in the browser")
-        ssh.expect(pexpect.EOF)
+        wait_for_end(ssh)
     finally:
         ssh.close(force=True)
     assert ssh.exitstatus == 255
@@ -301,6 +301,6 @@ def test_certificates_go_on_working_while_the_provider_is_down(own_world: World)
     ssh = bob.spawn("web-1@localhost", "true")
     try:
         ssh.expect("certificates that are still valid keep working")
-        ssh.expect(pexpect.EOF)
+        wait_for_end(ssh)
     finally:
         ssh.close(force=True)

@@ -8,11 +8,10 @@ import signal
 import time
 from pathlib import Path
 
-import pexpect
 import pytest
 
 from tests.rig.openssh import Client
-from tests.rig.process import wait_until
+from tests.rig.process import wait_for_end, wait_until
 from tests.rig.world import World
 from tests.server.raw_client import connect
 from tests.server.recorded import rows, streams, wait_for_ending
@@ -39,7 +38,7 @@ def test_every_byte_of_a_terminal_is_as_it_was_in_both_directions(world: World, 
         ssh.expect("ready")
         ssh.send("a\rb\nc\x03\x04\x1a\x7f")
         ssh.expect("61 0d 62 0a 63 03 04 1a 7f")
-        ssh.expect(pexpect.EOF)
+        wait_for_end(ssh)
     finally:
         ssh.close(force=True)
     recorded = streams(world.recordings[-1])
@@ -53,7 +52,7 @@ def test_interrupt_reaches_the_program(world: World, alice: Client) -> None:
         ssh.expect("ready")
         ssh.sendcontrol("c")
         ssh.expect("caught")
-        ssh.expect(pexpect.EOF)
+        wait_for_end(ssh)
     finally:
         ssh.close(force=True)
     assert ssh.exitstatus == 7
@@ -94,7 +93,7 @@ def test_picker_filters_connects_and_is_back_after_the_session(world: World, ali
         ssh.expect("2 of 2")
         ssh.expect("exit status 3")
         ssh.sendcontrol("c")
-        ssh.expect(pexpect.EOF)
+        wait_for_end(ssh)
     finally:
         ssh.close(force=True)
     assert ssh.exitstatus == 0
@@ -142,7 +141,7 @@ def test_dumb_terminal_gets_a_numbered_list(alice: Client) -> None:
         ssh.expect("the session has ended")
         ssh.expect("number or name: ")
         ssh.send("q\r")
-        ssh.expect(pexpect.EOF)
+        wait_for_end(ssh)
     finally:
         ssh.close(force=True)
     assert ssh.exitstatus == 0
@@ -205,7 +204,7 @@ def test_stop_with_a_picker_and_an_idle_connection_open_is_prompt(own_world: Wor
         started = time.monotonic()
         assert own_world.bastion.stop() == 0
         assert time.monotonic() - started < 15
-        ssh.expect(pexpect.EOF)
+        wait_for_end(ssh)
         master.communicate(timeout=10)
     finally:
         ssh.close(force=True)

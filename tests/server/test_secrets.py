@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-import pexpect
 import pytest
 
 from recorder.events import Input, Masked, Typed
 from recorder.reader import open_recording
 from tests.rig.openssh import Client
+from tests.rig.process import wait_for_end
 from tests.rig.world import World
 from tests.server.recorded import rows, wait_for_ending
 
@@ -35,7 +35,7 @@ def test_password_without_echo_is_in_no_file_of_the_bastion(
         ssh.send(part)
     ssh.send("\r")
     ssh.expect_exact(f"got {len(SECRET)}")
-    ssh.expect(pexpect.EOF)
+    wait_for_end(ssh)
     ssh.close()
     row = wait_for_ending(world, "exited")
     assert row["input_bytes"] == len(SECRET) + 1
@@ -63,7 +63,7 @@ def test_commands_typed_in_a_shell_are_in_the_clear_and_the_password_between_the
         ssh.send(key)
     ssh.expect_exact(f"{len(SECRET)} letters")
     ssh.send("exit\r")
-    ssh.expect(pexpect.EOF)
+    wait_for_end(ssh)
     ssh.close()
     assert rows(world)[0]["input_bytes"] > len(SECRET)
     content = world.recordings[-1].read_bytes()
