@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import signal
+import sys
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -49,6 +50,9 @@ AUTHORITIES_RELOAD = 3600.0
 """Seconds after which keys are read again even if nothing changed: trust runs out, certificates are renewed."""
 READ_AT_START = ("data", "server", "log", "recording", "certificates", "development_issuer")
 """Settings that a reload does not change, or not all of."""
+SWITCH_INTERVAL = 0.0002
+"""Seconds a thread may hold the interpreter while another waits: the search index is made in a thread, and each key of
+each session passes from the event loop to the recorder's thread and back."""
 END_TIMEOUT = 5.0
 """Seconds that ended sessions have to seal their recordings, and connections to go away."""
 
@@ -290,6 +294,7 @@ async def opened(path: Path, *, now: Callable[[], float] = time.time) -> AsyncIt
 
 async def serve(path: Path, *, on_ready: Callable[[Ready], None] = lambda ready: None) -> None:
     """Run a bastion until SIGTERM or SIGINT; SIGHUP reads the configuration again."""
+    sys.setswitchinterval(SWITCH_INTERVAL)
     stopping, hurry = asyncio.Event(), asyncio.Event()
 
     def stop() -> None:

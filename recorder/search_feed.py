@@ -10,6 +10,7 @@ import asyncio
 import os
 import sqlite3
 import threading
+import time
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
@@ -25,6 +26,11 @@ from recorder.search_lines import Stopped, text_lines
 
 log = structlog.get_logger()
 
+REST_EVERY = 0.005
+"""Seconds of work after which the thread rests."""
+REST_FACTOR = 4
+"""How many times as long as it worked it rests."""
+
 
 class SearchFeed:
     """The thread that enters recordings of *folder*; it leaves *min_free_bytes* of the disk to the recordings."""
@@ -33,6 +39,7 @@ class SearchFeed:
         self._folder = folder
         self._min_free_bytes = min_free_bytes
         self._stopping = threading.Event()
+        self._rested_at = time.monotonic()
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="search")
 
     def add(self, row: SessionRow) -> None:
@@ -65,7 +72,19 @@ class SearchFeed:
         if disk.f_bavail * disk.f_frsize < 2 * self._min_free_bytes:
             log.warning("search.behind", session=row.id, error="the disk is nearly full")
             return
-        enter_recording(self._folder, row.id, row.path, self._stopping.is_set)
+        self._rested_at = time.monotonic()
+        enter_recording(self._folder, row.id, row.path, self._rest)
+
+    def _rest(self) -> bool:
+        """Let the sessions have the interpreter for most of the time; whether to stop for good.
+
+        Lines are made in Python, and each key of each session waits for whoever holds the interpreter.
+        """
+        worked = time.monotonic() - self._rested_at
+        if worked >= REST_EVERY:
+            self._stopping.wait(worked * REST_FACTOR)
+            self._rested_at = time.monotonic()
+        return self._stopping.is_set()
 
     def _catch_up(self, rows: list[SessionRow]) -> None:
         with (
