@@ -19,7 +19,7 @@ from pathlib import Path
 import structlog
 
 from bastion.ca.authorities import Authorities
-from bastion.config.load import TARGETS_FOLDER, examine, load
+from bastion.config.load import TARGETS_FOLDER, examine, load, usable
 from bastion.config.model import Config, Issuer
 from bastion.errors import BastionError, ConfigError
 from bastion.identity.development import DevelopmentIssuer
@@ -253,9 +253,10 @@ def report_failure(task: str, error: BaseException) -> None:
 @asynccontextmanager
 async def opened(path: Path, *, now: Callable[[], float] = time.time) -> AsyncIterator[Bastion]:
     """A bastion with all its stores open, not yet listening; leaving the block closes them."""
-    config = load(path)
+    examination = examine(path)
+    config = usable(examination)
     configure_logs(config.log.format, config.log.level)
-    for warning in examine(path).warnings:
+    for warning in examination.warnings:
         log.warning("config.warning", problem=str(warning))
     check_modes(config)
     async with AsyncExitStack() as stack:

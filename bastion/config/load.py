@@ -50,7 +50,11 @@ class Examination:
 
 def load(path: Path) -> Config:
     """The configuration in *path*; ConfigError, listing every error, when it cannot be used."""
-    examination = examine(path)
+    return usable(examine(path))
+
+
+def usable(examination: Examination) -> Config:
+    """The configuration that was examined; ConfigError, listing every error, when it cannot be used."""
     if examination.config is None:
         raise _unusable(examination)
     return examination.config
