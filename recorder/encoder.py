@@ -9,28 +9,20 @@ from __future__ import annotations
 
 import codecs
 from collections.abc import Iterator, Sequence
-from typing import assert_never
-
-import msgspec
 
 from recorder.errors import FormatError
 from recorder.events import (
-    BreakSent,
     ErrorOutput,
     Event,
     Exited,
-    FileHandled,
     Input,
-    InputEnded,
-    Killed,
     Masked,
     Noted,
     Output,
-    OutputEnded,
     Resized,
-    Signalled,
     Typed,
 )
+from recorder.facts import Fact, encode_fact
 from recorder.lines import (
     BYTES,
     FACT,
@@ -50,8 +42,6 @@ PIECE = 64 * 1024  # of bytes a line shows at most, so that no line comes near t
 STREAM_OUTPUT = "o"
 STREAM_ERROR = "e"
 STREAM_INPUT = "i"
-
-Fact = InputEnded | OutputEnded | Signalled | BreakSent | Exited | Killed | Typed | Masked | FileHandled
 
 Group = tuple[bytes, ...]
 """A display line, with the `b` line in front of it if it has one: nothing may come between them."""
@@ -179,44 +169,6 @@ class _Stream:
         text = self._decoder.decode(data)
         self._is_inside_character = bool(self._decoder.getstate()[0])
         return text
-
-
-def encode_fact(event: Fact) -> str:
-    """The data of a fact line: a JSON object in which `is` names the fact."""
-    fact: dict[str, str | int | bool | None]
-    match event:
-        case InputEnded():
-            fact = {"is": "input ended"}
-        case OutputEnded():
-            fact = {"is": "output ended"}
-        case Signalled(name):
-            fact = {"is": "signalled", "signal": scalar_text(name)}
-        case BreakSent(milliseconds):
-            fact = {"is": "break sent", "milliseconds": milliseconds}
-        case Exited(status):
-            fact = {"is": "exited", "status": status}
-        case Typed(count):
-            fact = {"is": "typed", "count": count}
-        case Masked(count):
-            fact = {"is": "masked", "count": count}
-        case Killed(signal, core_dumped, message):
-            fact = {
-                "is": "killed",
-                "signal": scalar_text(signal),
-                "core": core_dumped,
-                "message": scalar_text(message),
-            }
-        case FileHandled(operation, path, to, size, offset, sha256, result):
-            fact = {"is": "file", "operation": scalar_text(operation), "path": scalar_text(path)}
-            more = {"to": scalar_text(to), "size": size, "offset": offset, "sha256": sha256, "result": result}
-            fact |= {
-                key: value
-                for key, value in more.items()
-                if value not in ("", None) and (key, value) != ("offset", 0)
-            }
-        case _:
-            assert_never(event)
-    return msgspec.json.encode(fact).decode()
 
 
 def _checked(line: bytes) -> Group:

@@ -7,7 +7,10 @@ the journal writes them down, readers give them back. `Input`, `InputEnded`, `Re
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+Scalar = str | int | float | bool | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,6 +119,18 @@ class FileHandled:
 
 
 @dataclass(frozen=True, slots=True)
+class Happened:
+    """Something that is no stream: a statement (*what* is "sql"), a request to an API, a connection passed on.
+
+    *text* says it as people would search for it; *facts* are its particulars, which the recorder gives no meaning.
+    """
+
+    what: str
+    text: str
+    facts: Mapping[str, Scalar] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
 class Noted:
     """A fact the bastion adds for the auditor (a marker in the recording), shown to nobody else."""
 
@@ -134,6 +149,7 @@ Event = (
     | Exited
     | Killed
     | FileHandled
+    | Happened
     | Noted
     | Typed
     | Masked

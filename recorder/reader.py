@@ -10,30 +10,22 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, BinaryIO, NamedTuple
-
-import msgspec
+from typing import BinaryIO, NamedTuple
 
 from recorder import lines
 from recorder.encoder import STREAM_ERROR, STREAM_INPUT, STREAM_OUTPUT
 from recorder.errors import FormatError
 from recorder.events import (
-    BreakSent,
     ErrorOutput,
     Event,
-    Exited,
-    FileHandled,
     Input,
-    InputEnded,
-    Killed,
     Masked,
     Noted,
     Output,
-    OutputEnded,
     Resized,
-    Signalled,
     Typed,
 )
+from recorder.facts import decode_fact
 from recorder.header import Header, Opening, decode_opening
 from recorder.lines import (
     BYTES,
@@ -185,55 +177,6 @@ class Reader:
                 return Entry(line.time, ErrorOutput(data), line.data)
             case _:
                 return Entry(line.time, Input(data), line.data)
-
-
-class _Fact(msgspec.Struct, frozen=True, kw_only=True):
-    is_: str = msgspec.field(name="is")
-    signal: str = ""
-    milliseconds: int = 0
-    count: Annotated[int, msgspec.Meta(ge=0)] = 0
-    status: int = 0
-    core: bool = False
-    message: str = ""
-    operation: str = ""
-    path: str = ""
-    to: str = ""
-    size: Annotated[int, msgspec.Meta(ge=0)] | None = None
-    offset: Annotated[int, msgspec.Meta(ge=0)] = 0
-    sha256: str | None = None
-    result: str = ""
-
-
-_FACTS = msgspec.json.Decoder(_Fact)
-
-
-def decode_fact(line: Line) -> Event | None:
-    """The event of a fact line; None for a fact this version does not know (later ones may add some)."""
-    try:
-        fact = _FACTS.decode(line.data.encode())
-    except msgspec.DecodeError as error:
-        raise FormatError(f"not a fact ({error})", line=line.number) from None
-    match fact.is_:
-        case "input ended":
-            return InputEnded()
-        case "output ended":
-            return OutputEnded()
-        case "signalled":
-            return Signalled(fact.signal)
-        case "break sent":
-            return BreakSent(fact.milliseconds)
-        case "exited":
-            return Exited(fact.status)
-        case "killed":
-            return Killed(fact.signal, fact.core, fact.message)
-        case "file":
-            return FileHandled(
-                fact.operation, fact.path, fact.to, fact.size, fact.offset, fact.sha256, fact.result
-            )
-        case "typed" | "masked":
-            return Typed(fact.count) if fact.is_ == "typed" else Masked(fact.count)
-        case _:
-            return None
 
 
 @contextmanager

@@ -15,10 +15,10 @@ from pathlib import Path
 
 import msgspec
 
-from recorder.encoder import encode_fact
 from recorder.errors import FormatError
 from recorder.events import ErrorOutput, Exited, Input, Masked, Output
 from recorder.examine import Examination, examine
+from recorder.facts import encode_fact
 from recorder.header import Opening
 from recorder.keys import SigningKey, VerifyKey
 from recorder.lines import FACT, LINE_LIMIT, encode_bytes, encode_line

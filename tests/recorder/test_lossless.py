@@ -17,6 +17,7 @@ from recorder.events import (
     Event,
     Exited,
     FileHandled,
+    Happened,
     Input,
     InputEnded,
     Killed,
@@ -65,6 +66,20 @@ plain = st.one_of(
         offset=st.integers(0, 2**63),
         sha256=st.none() | st.just("00ff"),
         result=st.sampled_from(["", "ok"]),
+    ),
+    st.builds(
+        Happened,
+        st.sampled_from(["sql", "request"]),
+        st.text(max_size=20),
+        st.dictionaries(
+            st.text(max_size=8),
+            st.none()
+            | st.booleans()
+            | st.integers(-(2**63), 2**63)
+            | st.floats(allow_nan=False, allow_infinity=False)
+            | st.text(max_size=8),
+            max_size=3,
+        ),
     ),
     st.builds(Noted, st.text(max_size=20)),
     st.just(InputEnded()),
