@@ -21,6 +21,7 @@ import structlog
 from bastion.ca.authorities import Authorities
 from bastion.config.load import TARGETS_FOLDER, examine, load, usable
 from bastion.config.model import Config, Issuer
+from bastion.connectors.connect import Connectors
 from bastion.errors import BastionError, ConfigError
 from bastion.identity.development import DevelopmentIssuer
 from bastion.identity.oidc import Provider
@@ -102,6 +103,7 @@ class Bastion:
             provider=lambda: self._provider,
             state=state,
             authorities=authorities,
+            connectors=Connectors(authorities=authorities),
             admission=Admission(
                 config=lambda: self._config,
                 state=state,

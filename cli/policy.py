@@ -12,7 +12,8 @@ from typing import NamedTuple
 
 import click
 
-from bastion.config.model import Config, Target
+from bastion.config.model import Config
+from bastion.config.targets import Target
 from bastion.errors import ConfigError, StateError
 from bastion.state.store import State
 from cli.output import Column, clean, json_option, print_json, print_rows

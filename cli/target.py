@@ -10,7 +10,7 @@ from dataclasses import asdict
 import click
 
 from bastion.ca.authorities import Authorities
-from bastion.config.model import SshTarget
+from bastion.config.targets import SshTarget, Target
 from bastion.config.write import write_target
 from bastion.errors import ConfigError
 from bastion.ops.targets import Check, HostKey, check, login_to_try, scan, setup_lines
@@ -97,7 +97,7 @@ def list_targets(settings: Settings, as_json: bool) -> None:
         {
             "name": t.name,
             "kind": t.kind,
-            "address": f"{t.address}:{t.port}",
+            "address": t.place,
             "login": t.login,
             "labels": t.labels,
             "description": t.description,
@@ -140,7 +140,7 @@ def check_targets(settings: Settings, name: str | None, login: str | None, as_js
 
 
 async def _check(
-    state: State, settings: Settings, targets: Sequence[SshTarget], login: str | None
+    state: State, settings: Settings, targets: Sequence[Target], login: str | None
 ) -> list[Check]:
     config = settings.config
     authorities = await Authorities.open(
@@ -149,7 +149,7 @@ async def _check(
     return [await check(t, _login(t, settings, login), authorities) for t in targets]
 
 
-def _login(chosen: SshTarget, settings: Settings, login: str | None) -> str:
+def _login(chosen: Target, settings: Settings, login: str | None) -> str:
     found = login or login_to_try(chosen, settings.config.policy.rules)
     if found is None:
         raise ConfigError(f"no rule names a login for {chosen.name}", hint="Name one with --login.")
@@ -163,6 +163,8 @@ def _login(chosen: SshTarget, settings: Settings, login: str | None) -> str:
 def scan_target(settings: Settings, name: str, as_json: bool) -> int:
     """Show the host keys of the target NAME, and which of them are on record."""
     chosen = _named(settings, name)
+    if not isinstance(chosen, SshTarget):
+        raise ConfigError(f"{name} is no SSH host, so it has no host keys")
     keys = asyncio.run(scan(chosen.address, chosen.port, chosen.host_keys))
     if as_json:
         print_json(keys)
@@ -174,7 +176,7 @@ def scan_target(settings: Settings, name: str, as_json: bool) -> int:
     return 0 if any(key.is_recorded for key in keys) or chosen.host_ca else 1
 
 
-def _named(settings: Settings, name: str) -> SshTarget:
+def _named(settings: Settings, name: str) -> Target:
     found = settings.config.target(name)
     if found is None:
         raise ConfigError(f"there is no target {name!r}", hint="See: bastion target list")

@@ -12,7 +12,7 @@ from datetime import timedelta
 
 from policy.match import Subject, TargetFacts, is_for, is_match, logins_of
 from policy.patterns import any_matches, is_concrete, is_login, some_login
-from policy.rules import ACTIONS, Action, AuditorRule, Rule
+from policy.rules import ACTIONS, Action, AuditorRule, Rule, actions_on
 
 __all__ = [
     "DOING",
@@ -30,7 +30,12 @@ __all__ = [
     "ways",
 ]
 
-DOING: dict[Action, str] = {"shell": "open a shell", "exec": "run a command", "sftp": "transfer files"}
+DOING: dict[Action, str] = {
+    "shell": "open a shell",
+    "exec": "run a command",
+    "sftp": "transfer files",
+    "connect": "connect a client of your own",
+}
 """Actions as words that stand after "may"."""
 
 
@@ -59,7 +64,12 @@ class Decision:
     reason: str
     rule: str | None = None
     detail: str = ""
-    limits: Limits = Limits()
+    granting: tuple[Rule, ...] = ()
+    """The allow rules that match, where it is yes: what they say beyond it holds for the session."""
+
+    @property
+    def limits(self) -> Limits:
+        return Limits.narrowest(Limits(rule.idle_timeout, rule.max_duration) for rule in self.granting)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -79,6 +89,8 @@ def decide(
     denying = next((rule for rule in matching if rule.effect == "deny"), None)
     if not is_login(login):  # "*" in a rule means any login, not any text
         rule, detail = None, "not the syntax of a login"
+    elif action not in actions_on(target.kind):
+        rule, detail = None, f"there is no {action} on targets of the kind {target.kind}"
     elif denying is not None:
         rule, detail = denying.name, f"rule {denying.name!r} denies it"
     elif not matching:
@@ -86,8 +98,7 @@ def decide(
     else:
         rule, detail = matching[0].name, f"rule {matching[0].name!r} allows it"
         reason = f"you may {DOING[action]} on {target.name} as {login}"
-        limits = Limits.narrowest(Limits(r.idle_timeout, r.max_duration) for r in matching)
-        return Decision(allowed=True, reason=reason, rule=rule, detail=detail, limits=limits)
+        return Decision(allowed=True, reason=reason, rule=rule, detail=detail, granting=tuple(matching))
     if not may_reach(rules, subject, target):
         return no_such_target(target.name, rule=rule, detail=detail)
     return Decision(
@@ -147,6 +158,7 @@ def ways(
     denied = {
         action: tuple(p for rule in denies if action in rule.actions for p in logins_of(rule, subject))
         for action in actions
+        if action in actions_on(target.kind)
     }
     for rule in here:
         if rule.effect == "deny":

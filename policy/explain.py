@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from policy.decide import DOING, Decision, decide, logins, may_reach, no_such_target, ways
 from policy.match import Mismatch, Subject, TargetFacts, mismatches
-from policy.rules import ACTIONS, Action, Rule
+from policy.rules import Action, Rule, actions_on
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,7 +50,7 @@ def explain(
 ) -> Explanation:
     """Account for what *subject* may do on *target*; without a login or an action, for any of them."""
     open_logins: dict[Action, tuple[str, ...]] = {
-        a: tuple(logins(rules, subject, target, [a])) for a in ACTIONS
+        a: tuple(logins(rules, subject, target, [a])) for a in actions_on(target.kind)
     }
     return Explanation(
         subject=subject,
@@ -76,7 +76,7 @@ def _decision(
     rules: Sequence[Rule], subject: Subject, target: TargetFacts, login: str | None, action: Action | None
 ) -> Decision:
     """The decision on the attempt asked about; of several, the first that is a yes, or else the first no."""
-    actions = ACTIONS if action is None else (action,)
+    actions = actions_on(target.kind) if action is None else (action,)
     if login is None:
         attempts = [(way.login, way.action) for way in ways(rules, subject, target, actions)]
     else:

@@ -13,8 +13,20 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validat
 from policy.durations import PositiveDuration
 from policy.patterns import check_login_pattern
 
-Action = Literal["shell", "exec", "sftp"]
+Action = Literal["shell", "exec", "sftp", "connect"]
 ACTIONS: tuple[Action, ...] = get_args(Action)
+_ON_DATA: tuple[Action, ...] = ("shell", "exec", "connect")
+_ON: dict[str, tuple[Action, ...]] = {
+    "ssh": ("shell", "exec", "sftp"),
+    "postgres": _ON_DATA,
+    "kubernetes": _ON_DATA,
+}
+
+
+def actions_on(kind: str) -> tuple[Action, ...]:
+    """What can be done on targets of *kind* at all."""
+    return _ON.get(kind, ACTIONS)
+
 
 LoginPattern = Annotated[str, AfterValidator(check_login_pattern)]
 Pattern = Annotated[str, Field(min_length=1)]
@@ -31,7 +43,7 @@ def _any_if_denying(data: dict[str, Any]) -> tuple[str, ...]:
 
 
 def _default_actions(data: dict[str, Any]) -> tuple[Action, ...]:
-    return ACTIONS if data.get("effect") == "deny" else ("shell", "exec")
+    return ACTIONS if data.get("effect") == "deny" else ("shell", "exec", "connect")
 
 
 class Rule(BaseModel):
@@ -73,8 +85,8 @@ class Rule(BaseModel):
     )
     actions: tuple[Action, ...] = Field(
         default_factory=_default_actions,
-        description="What may be done: shell, exec (one command), sftp. Left out, an allow rule is for shell and"
-        " exec, a deny rule for everything.",
+        description="What may be done: shell, exec (one command), sftp, connect (a client of one's own to a database"
+        " or a cluster). Left out, an allow rule is for all but sftp, a deny rule for everything.",
         examples=[["shell", "exec"]],
     )
 

@@ -13,8 +13,9 @@ from typing import NamedTuple
 
 import asyncssh
 
-from bastion.config.model import Config, Target
+from bastion.config.model import Config
 from bastion.config.problem import Problem, Severity, harmless, shown
+from bastion.config.targets import KubernetesTarget, PostgresTarget, SshTarget, Target
 from bastion.config.values import is_loopback
 from policy.match import TargetFacts, names_target
 from policy.patterns import USER, any_matches, matches
@@ -48,8 +49,7 @@ def crosscheck(draft: Draft) -> Iterator[Problem]:
     """Everything that is wrong between the settings of *draft*."""
     yield from _duplicates(draft)
     for target, place in zip(draft.config.targets, draft.targets, strict=True):
-        yield from host_key_problems(target, place)
-        yield from _file_exists(target.key_file, place, "key_file")
+        yield from target_problems(target, place)
     for issuer, place in zip(draft.config.issuers, draft.issuers, strict=True):
         yield from _file_exists(issuer.client_secret_file, place, "client_secret_file")
         if issuer.device_flow_from and not issuer.device_flow:
@@ -89,7 +89,34 @@ def _duplicates(draft: Draft) -> Iterator[Problem]:
                 yield _found("error", place, setting, message, "Rename or remove one of them.", shown(name))
 
 
-def host_key_problems(target: Target, place: Place) -> Iterator[Problem]:
+def target_problems(target: Target, place: Place) -> Iterator[Problem]:
+    """What is wrong with *target* by itself: how it is known, and the files it is signed in to with."""
+    match target:
+        case SshTarget():
+            yield from _host_key_problems(target, place)
+            yield from _file_exists(target.key_file, place, "key_file")
+        case PostgresTarget():
+            yield from _account_problems(target, place)
+            yield from _file_exists(target.tls_ca, place, "tls_ca")
+        case KubernetesTarget():
+            yield from _file_exists(target.kubeconfig, place, "kubeconfig")
+
+
+def _account_problems(target: PostgresTarget, place: Place) -> Iterator[Problem]:
+    seen: set[str] = set()
+    for index, account in enumerate(target.accounts):
+        path = f"accounts[{index}]"
+        if account.login in seen:
+            yield _found("error", place, f"{path}.login", "is there already", value=shown(account.login))
+        seen.add(account.login)
+        if (account.certificate_file is None) != (account.key_file is None):
+            message = "has one of certificate_file and key_file, and needs both or neither"
+            yield _found("error", place, path, message)
+        for setting in ("password_file", "certificate_file", "key_file"):
+            yield from _file_exists(getattr(account, setting), place, f"{path}.{setting}")
+
+
+def _host_key_problems(target: SshTarget, place: Place) -> Iterator[Problem]:
     """What keeps the bastion from knowing whether it talks to *target*."""
     if not target.host_keys and not target.host_ca:
         message = "has neither host_keys nor host_ca, so the bastion cannot know whom it talks to"

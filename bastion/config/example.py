@@ -14,7 +14,7 @@ from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
 from bastion.config.model import Config
-from bastion.config.shape import section_in
+from bastion.config.shape import sections_in
 from bastion.config.write import literal
 
 _WIDTH = 100
@@ -41,23 +41,28 @@ def _settings(model: type[BaseModel], section: str = "") -> Iterator[str]:
     """Plain settings first: in TOML whatever follows a [section] belongs to it."""
     defaults = model.model_construct().model_dump(mode="json")  # durations and paths as they are written
     parts = {
-        name: part for name, field in model.model_fields.items() if (part := section_in(field.annotation))
+        name: found for name, field in model.model_fields.items() if (found := sections_in(field.annotation))
     }
     for name, field in model.model_fields.items():
         if name not in parts:
             yield from _setting(name, field, defaults.get(name))
-    for name, part in parts.items():
+    for name, kinds in parts.items():
         field = model.model_fields[name]
         path = f"{section}.{name}" if section else name
-        if all(section_in(inner.annotation) for inner in part.model_fields.values()):
-            yield from _settings(part, path)  # it holds nothing but sections, so it needs no header
-            continue
-        yield from _wrapped(field.description or "")
-        if isinstance(field.annotation, type):
-            yield f"[{path}]"
-        else:
-            yield f"#[[{path}]]" if field.default is not None else f"#[{path}]"
-        yield from _settings(part, path)
+        for part in kinds:
+            if all(sections_in(inner.annotation) for inner in part.model_fields.values()):
+                yield from _settings(part, path)  # it holds nothing but sections, so it needs no header
+                continue
+            yield from _wrapped(_summary(part) if len(kinds) > 1 else field.description or "")
+            if isinstance(field.annotation, type):
+                yield f"[{path}]"
+            else:
+                yield f"#[[{path}]]" if field.default is not None else f"#[{path}]"
+            yield from _settings(part, path)
+
+
+def _summary(section: type[BaseModel]) -> str:
+    return (section.__doc__ or "").partition("\n")[0]
 
 
 def _setting(name: str, field: FieldInfo, default: object) -> Iterator[str]:

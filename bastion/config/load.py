@@ -15,9 +15,11 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from bastion.config.crosscheck import Draft, Place, crosscheck
-from bastion.config.model import Config, Section, Target
+from bastion.config.model import Config
 from bastion.config.problem import Problem
+from bastion.config.section import Section
 from bastion.config.shape import shape
+from bastion.config.targets import Target
 from bastion.errors import ConfigError
 
 TARGETS_FOLDER = "targets.d"

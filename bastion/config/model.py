@@ -12,8 +12,10 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, Field
 
+from bastion.config.section import Section
+from bastion.config.targets import Target
 from bastion.config.values import (
     Address,
     Alias,
@@ -23,7 +25,6 @@ from bastion.config.values import (
     Line,
     ListenAddress,
     ListenPort,
-    Login,
     Network,
     OnwardLifetime,
     Port,
@@ -34,23 +35,7 @@ from bastion.config.values import (
 from policy.durations import Duration, PositiveDuration
 from policy.rules import AuditorRule, Rule
 
-BUILTIN_WORDS = frozenset({
-    "bastion", "follow", "help", "kubeconfig", "login", "logout", "menu", "play", "requests", "search", "sessions",
-    "targets", "verify", "whoami",
-})  # fmt: skip
-"""Words that mean a command of ours over SSH, so that no target may have them for its name."""
-
-_NAME = re.compile(r"[a-z0-9]([a-z0-9._-]{0,62}[a-z0-9])?")
-
-
-def _target_name(value: str) -> str:
-    if not _NAME.fullmatch(value):
-        raise ValueError(
-            "use lower-case letters, digits, '.', '_' and '-', at most 64 of them, a letter or digit at both ends"
-        )
-    if value in BUILTIN_WORDS:
-        raise ValueError(f"'{value}' is a command of the bastion; choose another name")
-    return value
+_KIND_OF_SECRET = re.compile(r"[a-z0-9]([a-z0-9._-]{0,62}[a-z0-9])?")
 
 
 def _scopes(value: tuple[str, ...]) -> tuple[str, ...]:
@@ -61,7 +46,7 @@ def _scopes(value: tuple[str, ...]) -> tuple[str, ...]:
 
 def _expressions(value: dict[str, str]) -> dict[str, str]:
     for kind, expression in value.items():
-        if not _NAME.fullmatch(kind):
+        if not _KIND_OF_SECRET.fullmatch(kind):
             raise ValueError(f"'{kind}' cannot stand in a mark; use lower-case letters, digits and '-'")
         try:
             does_match_nothing = re.compile(expression).match("") is not None
@@ -70,15 +55,6 @@ def _expressions(value: dict[str, str]) -> dict[str, str]:
         if does_match_nothing:
             raise ValueError(f"'{kind}' matches the empty text; let it ask for at least one character")
     return value
-
-
-TargetName = Annotated[str, AfterValidator(_target_name)]
-
-
-class Section(BaseModel):
-    """Base of all sections: frozen, and an unknown key is an error."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
 
 class Server(Section):
@@ -231,48 +207,6 @@ class DevelopmentIssuer(Section):
 
     port: ListenPort = Field(9400, description="Port on 127.0.0.1.")
     people: tuple[DevelopmentPerson, ...] = Field((), description="Who can sign in.")
-
-
-class SshTarget(Section):
-    """An SSH host behind the bastion."""
-
-    kind: Literal["ssh"] = Field("ssh", description="Kind of the target.")
-    name: TargetName = Field(description="What people type to reach it.", examples=["web-1"])
-    description: Line = Field("", description="One line for the picker.", examples=["Staging web server"])
-    labels: dict[str, str] = Field(
-        {}, description="Labels that policy rules can name.", examples=[{"env": "staging", "role": "web"}]
-    )
-    address: Address = Field(
-        description="Host name or address of its SSH server.", examples=["web-1.internal.example.com"]
-    )
-    port: Port = Field(22, description="Port of its SSH server.")
-    login: Login | None = Field(
-        None,
-        description="Login taken when nobody names one; otherwise the first that policy allows.",
-        examples=["deploy"],
-    )
-    host_keys: tuple[str, ...] = Field(
-        (),
-        description="Its host keys, as ssh-keyscan prints them without the name (bastion target scan).",
-        examples=[["ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIOg7klRBCQK2ccQwM864ffQ8eRT0upoLiarQ94xuu8HB"]],
-    )
-    host_ca: tuple[str, ...] = Field(
-        (),
-        description="Keys of host CAs that sign its host key, instead of or beside host_keys.",
-        examples=[["ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIMfNSAmnVvEZObVy8aJHQj3ikvshbeEq59jk6ZavA5Gm"]],
-    )
-    key_file: File | None = Field(
-        None,
-        description="A static private key for it, where it cannot trust the target CA.",
-        examples=["/etc/bastion/keys/legacy-1"],
-    )
-    connect_timeout: PositiveDuration = Field(
-        timedelta(seconds=10), description="How long connecting may take."
-    )
-
-
-Target = SshTarget
-"""Any kind of target. With the second kind this becomes a union told apart by *kind*."""
 
 
 class Policy(Section):

@@ -46,7 +46,7 @@ def shape(model: type[M], data: dict[str, Any], file: Path) -> Shaped[M]:
         except ValidationError as invalid:
             errors = invalid.errors(include_url=False)
         problems += [_problem(model, error, _original(error["loc"], kept), file) for error in errors]
-        broken = {_part_to_drop(error) for error in errors}
+        broken = {_part_to_drop(error, _place(model, error["loc"])[0]) for error in errors}
         for location in sorted(broken, key=lambda loc: [str(part).zfill(9) for part in loc], reverse=True):
             _drop(data, location, kept)
 
@@ -59,9 +59,8 @@ def _original(location: Location, kept: Mapping[Location, list[int]]) -> Locatio
     return location
 
 
-def _part_to_drop(error: ErrorDetails) -> Location:
+def _part_to_drop(error: ErrorDetails, location: Location) -> Location:
     """An unknown key alone; else the whole target, rule or issuer it is in; else the setting alone."""
-    location = error["loc"]
     if error["type"] == "extra_forbidden":
         return location
     for depth, part in enumerate(location):
@@ -86,7 +85,7 @@ def _problem(model: type[BaseModel], error: ErrorDetails, location: Location, fi
     return Problem(
         severity="error",
         file=file,
-        path=dotted(location),
+        path=dotted(_place(model, location)[0]),
         message=message,
         hint=hint,
         value=harmless(error["input"]) if known else None,
@@ -105,7 +104,7 @@ _WORDS = {
 
 def _words(model: type[BaseModel], error: ErrorDetails, location: Location) -> tuple[str, str]:
     """What is wrong, and what to do."""
-    context, place = error.get("ctx", {}), dotted(location)
+    context, place = error.get("ctx", {}), dotted(_place(model, location)[0])
     match error["type"]:
         case "extra_forbidden":
             return "there is no such setting", _instead(model, location)
@@ -115,6 +114,8 @@ def _words(model: type[BaseModel], error: ErrorDetails, location: Location) -> t
             return str(context["error"]), ""
         case "literal_error":
             return f"must be {context['expected']}", ""
+        case "union_tag_invalid":
+            return f"the kind {shown(str(context['tag']))} is none of {context['expected_tags']}", ""
         case "greater_than_equal" | "less_than_equal" as kind:
             return (
                 f"must be at least {context['ge']}" if kind[0] == "g" else f"must be at most {context['le']}"
@@ -123,7 +124,7 @@ def _words(model: type[BaseModel], error: ErrorDetails, location: Location) -> t
             is_table = isinstance(error["input"], dict)
             hint = f"Write [[{place}]], with two brackets." if is_table else "Write it in brackets: [ … ]."
             return "must be a list", hint
-        case "model_type" | "dict_type":
+        case "model_type" | "dict_type" | "union_tag_not_found":
             return "must be a section with settings of its own", f"Write [{place}] above them."
         case kind:
             return _WORDS.get(kind) or (error["msg"][:1].lower() + error["msg"][1:], "")
@@ -132,7 +133,7 @@ def _words(model: type[BaseModel], error: ErrorDetails, location: Location) -> t
 def _instead(model: type[BaseModel], location: Location) -> str:
     """What somebody who wrote an unknown key may have meant."""
     *parents, key = location
-    section = _model_at(model, tuple(parents))
+    _, section = _place(model, tuple(parents))
     if section is None:
         return ""
     if close := get_close_matches(str(key), section.model_fields, n=1, cutoff=0.6):
@@ -148,7 +149,7 @@ def _instead(model: type[BaseModel], location: Location) -> str:
 def _description(model: type[BaseModel], location: Location) -> str:
     """What a missing setting is for, with an example of it."""
     *parents, key = location
-    section = _model_at(model, tuple(parents))
+    _, section = _place(model, tuple(parents))
     if section is None or not isinstance(key, str):
         return ""
     setting = section.model_fields[key]
@@ -158,23 +159,36 @@ def _description(model: type[BaseModel], location: Location) -> str:
 
 def _sections(model: type[BaseModel]) -> Iterator[tuple[str, type[BaseModel]]]:
     for name, setting in model.model_fields.items():
-        if (inner := section_in(setting.annotation)) is not None:
+        for inner in sections_in(setting.annotation):
             yield (f"[{name}]" if inner is setting.annotation else f"[[{name}]]"), inner
 
 
-def _model_at(model: type[BaseModel], location: Location) -> type[BaseModel] | None:
-    """The section at *location*; None when a plain table (labels) stands there."""
-    found: type[BaseModel] | None = model
+def _place(model: type[BaseModel], location: Location) -> tuple[Location, type[BaseModel] | None]:
+    """*location* as it is in the file, without pydantic's tags of unions, and the section there.
+
+    The section is None where a plain table (labels) stands, or a union whose kind is not known.
+    """
+    path: list[str | int] = []
+    found: list[type[BaseModel]] = [model]
     for part in location:
-        if found is None:
-            return None
-        if isinstance(part, str):
-            found = section_in(found.model_fields[part].annotation) if part in found.model_fields else None
-    return found
+        if isinstance(part, int):
+            path.append(part)
+        elif len(found) > 1:
+            found = [section for section in found if kind_of(section) == part]
+        else:
+            path.append(part)
+            setting = found[0].model_fields.get(part) if found else None
+            found = sections_in(setting.annotation) if setting is not None else []
+    return tuple(path), found[0] if len(found) == 1 else None
 
 
-def section_in(annotation: object) -> type[BaseModel] | None:
-    """The section in an annotation such as `Server`, `tuple[Issuer, ...]` or `DevelopmentIssuer | None`."""
+def kind_of(section: type[BaseModel]) -> str:
+    """The word that tells *section* from the others of its union."""
+    return str(get_args(section.model_fields["kind"].annotation)[0])
+
+
+def sections_in(annotation: object) -> list[type[BaseModel]]:
+    """The sections in an annotation such as `Server`, `tuple[Issuer, ...]`, `DevelopmentIssuer | None` or a union."""
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
-        return annotation
-    return next((inner for arg in get_args(annotation) if (inner := section_in(arg)) is not None), None)
+        return [annotation]
+    return [inner for arg in get_args(annotation) for inner in sections_in(arg)]

@@ -10,9 +10,9 @@ from pathlib import Path
 
 import tomli_w
 
-from bastion.config.crosscheck import Place, host_key_problems
+from bastion.config.crosscheck import Place, target_problems
 from bastion.config.load import TARGETS_FOLDER
-from bastion.config.model import Target
+from bastion.config.targets import Target
 from bastion.errors import ConfigError
 from bastion.runtime.files import create_file, replace_file
 
@@ -38,7 +38,9 @@ def write_target(config_file: Path, target: Target, *, replace: bool = False) ->
     could not be loaded any more. Whether another file has a target of that name, only loading it all tells.
     """
     file = target_file(config_file, target.name)
-    for problem in host_key_problems(target, Place(file, "")):
+    for problem in target_problems(target, Place(file, "")):
+        if problem.severity != "error":
+            continue
         raise ConfigError(f"the target {target.name} cannot be written: {problem.line}", hint=problem.hint)
     try:
         file.parent.mkdir(mode=0o755, exist_ok=True)

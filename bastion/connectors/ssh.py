@@ -18,7 +18,7 @@ import asyncssh
 import structlog
 
 from bastion.ca.authorities import Authorities
-from bastion.config.model import SshTarget
+from bastion.config.targets import SshTarget
 from bastion.errors import HostKeyMismatch, KeyFileError, TargetError
 from bastion.runtime.files import read_private
 from bastion.sessions.session import AdmittedSession
@@ -33,29 +33,27 @@ _UNSAFE = re.compile(r"[^A-Za-z0-9._@+-]")
 
 
 @asynccontextmanager
-async def open_ssh(session: AdmittedSession, authorities: Authorities) -> AsyncIterator[TargetEnd]:
-    """The target's end of *session*; the connection is closed on leaving. Raises TargetError."""
+async def open_ssh(
+    session: AdmittedSession, host: SshTarget, authorities: Authorities
+) -> AsyncIterator[TargetEnd]:
+    """The target's end of *session* on *host*; the connection is closed on leaving. Raises TargetError."""
     person = session.person
     connection = await connect_to(
-        session.target,
+        host,
         session.login,
         authorities,
         key_id=onward_key_id(person.user, session.id),
         serial=person.serial,
     )
     try:
-        limit = session.target.connect_timeout.total_seconds()
+        limit = host.connect_timeout.total_seconds()
         try:
             async with asyncio.timeout(limit):
                 target = await connection.open_channel(TargetEnd(), session.request)
         except TimeoutError:
-            raise TargetError(
-                f"{session.target.name} did not open the session within {limit:g} seconds"
-            ) from None
+            raise TargetError(f"{host.name} did not open the session within {limit:g} seconds") from None
         except (asyncssh.Error, OSError) as error:
-            raise TargetError(
-                f"{session.target.name} refused to open the session: {_reason(error)}"
-            ) from error
+            raise TargetError(f"{host.name} refused to open the session: {_reason(error)}") from error
         yield target
     finally:
         # Not the channel first: sshd answers its close only when the program is gone, and by this it goes.

@@ -11,7 +11,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from bastion.config.model import BUILTIN_WORDS, Issuer
+from bastion.config.model import Issuer
+from bastion.config.targets import BUILTIN_WORDS
 from bastion.errors import SignInError
 from bastion.identity.verifier import VerifiedToken
 

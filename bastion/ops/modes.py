@@ -42,7 +42,8 @@ def _errors(config: Config) -> Iterator[KeyFileError]:
 def _private_files(config: Config) -> Iterator[Path]:
     yield from sorted(config.data.glob(f"{config.state_file.name}*"))  # with -wal and -shm
     yield from sorted(file for file in config.keys_folder.iterdir() if file.suffix != ".pub")
-    yield from (target.key_file for target in config.targets if target.key_file is not None)
+    for target in config.targets:
+        yield from target.private_files
     yield from (
         issuer.client_secret_file for issuer in config.issuers if issuer.client_secret_file is not None
     )

@@ -1,4 +1,4 @@
-"""What ops ask about SSH targets: which host keys do they show, do they let us in, what must stand on them."""
+"""What ops ask about targets: which host keys do they show, do they let us in, what must stand on them."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import asyncssh
 
 from bastion.ca.authorities import Authorities
-from bastion.config.model import SshTarget
+from bastion.config.targets import SshTarget, Target
 from bastion.connectors.ssh import connect_to
 from bastion.errors import TargetError
 from bastion.sessions.admission import facts_of
@@ -80,8 +80,18 @@ async def scan(address: str, port: int, recorded: Sequence[str] = (), timeout: f
     return found
 
 
-async def check(target: SshTarget, login: str, authorities: Authorities) -> Check:
-    """Sign in to *target* as a session would, and leave again; first with the present key of the target CA alone."""
+async def check(target: Target, login: str, authorities: Authorities) -> Check:
+    """Sign in to *target* as a session would, and leave again."""
+    match target:
+        case SshTarget():
+            return await _check_ssh(target, login, authorities)
+        case _:
+            problem = f"a target of the kind {target.kind} cannot be checked"
+            return Check(target=target.name, login=login, problem=problem)
+
+
+async def _check_ssh(target: SshTarget, login: str, authorities: Authorities) -> Check:
+    """First with the present key of the target CA alone."""
     for newest_only in (True, False):
         try:
             connection = await connect_to(
@@ -96,7 +106,7 @@ async def check(target: SshTarget, login: str, authorities: Authorities) -> Chec
     return Check(target=target.name, login=login, problem=failure.message, hint=_advice(target, failure))
 
 
-def login_to_try(target: SshTarget, rules: Sequence[Rule]) -> str | None:
+def login_to_try(target: Target, rules: Sequence[Rule]) -> str | None:
     """A login that sessions on *target* take: its own, or the first that a rule names; None if none does."""
     if target.login is not None:
         return target.login

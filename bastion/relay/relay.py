@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Sequence
-from typing import Any, Protocol
+from typing import Any
 
+from bastion.connectors.connect import TargetSide
 from bastion.relay.files import Account, Everything, Manifest
 from bastion.relay.limits import Activity, watch_limits
 from bastion.sessions.session import AdmittedSession, Outcome
@@ -19,19 +20,10 @@ from recorder.events import Event, Exited, Killed
 from recorder.journal import Recording
 
 
-class Target(Protocol):
-    """The end towards a target, of any kind: an `Endpoint` that knows how its program ended."""
-
-    exit: Exited | Killed | None
-
-    async def receive(self) -> list[Event]: ...
-    async def deliver(self, events: list[Event]) -> None: ...
-
-
 async def _pump(
-    source: Endpoint | Target,
+    source: Endpoint | TargetSide,
     recording: Recording,
-    sink: Endpoint | Target,
+    sink: Endpoint | TargetSide,
     activity: Activity,
     account: Callable[[Sequence[Event]], Sequence[Event]],
 ) -> None:
@@ -42,7 +34,7 @@ async def _pump(
         activity.touch()
 
 
-async def relay(client: ClientEnd, target: Target, session: AdmittedSession) -> Outcome:
+async def relay(client: ClientEnd, target: TargetSide, session: AdmittedSession) -> Outcome:
     """Relay a session until one side is gone, it is stopped from outside, or its recording fails."""
     failure: BaseException | None = None
     activity = Activity(asyncio.get_running_loop().time)

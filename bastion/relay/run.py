@@ -9,8 +9,7 @@ from typing import TypeVar
 
 import structlog
 
-from bastion.ca.authorities import Authorities
-from bastion.connectors.ssh import open_ssh
+from bastion.connectors.connect import Connectors
 from bastion.errors import SessionRefused, TargetError
 from bastion.relay.notice import notice, tell
 from bastion.relay.relay import recording_failed, relay
@@ -28,12 +27,12 @@ TELL_TIMEOUT = 5.0
 
 
 async def run_session(
-    session: AdmittedSession, client: ClientEnd, admission: Admission, authorities: Authorities
+    session: AdmittedSession, client: ClientEnd, admission: Admission, connectors: Connectors
 ) -> Outcome:
     """Connect, relay, seal, and say what the person must know. The client's channel stays open."""
     with structlog.contextvars.bound_contextvars(session=session.id):
         try:
-            outcome = await _connect_and_relay(session, client, authorities)
+            outcome = await _connect_and_relay(session, client, connectors)
         except BaseException:
             # Cancelled, or a bug: whatever it is, the recording deserves its seal before it goes on.
             await asyncio.shield(admission.end(session, Outcome(ending="failed")))
@@ -79,12 +78,10 @@ async def _unless_stopped(session: AdmittedSession, work: Awaitable[T]) -> T | N
         return None
 
 
-async def _connect_and_relay(
-    session: AdmittedSession, client: ClientEnd, authorities: Authorities
-) -> Outcome:
+async def _connect_and_relay(session: AdmittedSession, client: ClientEnd, connectors: Connectors) -> Outcome:
     try:
         async with AsyncExitStack() as stack:
-            target = await _unless_stopped(session, stack.enter_async_context(open_ssh(session, authorities)))
+            target = await _unless_stopped(session, stack.enter_async_context(connectors.open(session)))
             if target is None:
                 return session.stopped.result()
             return await relay(client, target, session)

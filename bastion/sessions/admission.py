@@ -18,14 +18,15 @@ from collections.abc import Callable, Sequence
 
 import structlog
 
-from bastion.config.model import Config, Target
+from bastion.config.model import Config
+from bastion.config.targets import SshTarget, Target
 from bastion.errors import SessionRefused
 from bastion.identity.person import Person
 from bastion.sessions.session import AdmittedSession, Client, LiveSessions, Outcome
 from bastion.sessions.standing import Standing
 from bastion.state.store import State
 from bastion.transport.request import SessionRequest
-from policy.decide import Decision, Limits, Subject, TargetFacts, decide, logins, may_reach
+from policy.decide import Decision, Limits, Subject, TargetFacts, decide, logins, may_reach, quoted
 from policy.patterns import is_concrete
 from policy.rules import ACTIONS, Action
 from recorder.errors import RecorderError
@@ -90,8 +91,9 @@ class Admission:
         target: Target,
         login: str | None,
         request: SessionRequest,
+        path: str = "",
     ) -> AdmittedSession:
-        """Let a session in, or raise SessionRefused."""
+        """Let a session in, or raise SessionRefused. *path* is what was named inside the target."""
         action = action_of(request)
         try:
             if self._is_closed:
@@ -100,13 +102,19 @@ class Admission:
                 raise SessionRefused(problem)
             if action is None:  # (2)
                 raise SessionRefused(f"the bastion does not offer the subsystem {request.command!r}")
+            if path and isinstance(target, SshTarget):
+                raise SessionRefused(
+                    f"{target.name} is an SSH host: there is no {quoted(path)} in it to name"
+                )
             login = login or self._default_login(person, target, action)
             decision = decide(  # (3)
                 self._config().policy.rules, subject_of(person), facts_of(target), login, action
             )
             if not decision.allowed:
                 raise SessionRefused(decision.reason)
-            recording = await self._record(person, client, target, login, action, request, decision)  # (4)
+            recording = await self._record(
+                person, client, target, login, action, path, request, decision
+            )  # (4)
         except SessionRefused as refusal:
             await self._state.audit.record(
                 "session.refused",
@@ -124,9 +132,11 @@ class Admission:
             target=target,
             login=login,
             action=action,
+            path=path,
             request=request,
             recording=recording,
             keeps_contents=self._config().recording.file_contents,
+            decision=decision,
             limits=self._limits(decision),
             warning=self._config().sessions.warning,
             started_at=self._now(),
@@ -218,6 +228,7 @@ class Admission:
         target: Target,
         login: str,
         action: str,
+        path: str,
         request: SessionRequest,
         decision: Decision,
     ) -> Recording:
@@ -245,6 +256,7 @@ class Admission:
                 "action": action,
                 "command": request.command,
                 "rule": decision.rule or "",
+                **({"path": path} if path else {}),
                 **self._contents(action),
             },
         )
@@ -273,5 +285,7 @@ def action_of(request: SessionRequest) -> Action | None:
     match request.kind:
         case "shell" | "exec":
             return request.kind
+        case "connection":
+            return "connect"
         case "subsystem":
             return "sftp" if request.command == "sftp" else None

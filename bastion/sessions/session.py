@@ -9,10 +9,11 @@ import asyncio
 from dataclasses import dataclass, field
 from datetime import timedelta
 
-from bastion.config.model import Target
+from bastion.config.targets import Target
 from bastion.identity.person import Person
 from bastion.transport.request import SessionRequest
-from policy.decide import Limits
+from policy.decide import Decision, Limits
+from policy.rules import Action
 from recorder.events import Exited, Killed
 from recorder.journal import Recording
 
@@ -53,16 +54,21 @@ class Outcome:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AdmittedSession:
-    """One recorded session of one person on one target. `stop` asks it to end; `stopped` resolves with the outcome."""
+    """One recorded session of one person on one target. `stop` asks it to end; `stopped` resolves with the outcome.
+
+    *path* is what was named inside the target. The rules that *decision* names may say more of what is allowed.
+    """
 
     person: Person
     client: Client
     target: Target
     login: str
-    action: str
+    action: Action
+    path: str
     request: SessionRequest
     recording: Recording
     keeps_contents: bool
+    decision: Decision
     limits: Limits
     warning: timedelta
     started_at: float

@@ -20,9 +20,9 @@ from bastion.identity.person import Person
 from bastion.sessions.session import Client
 from bastion.ssh.certificates import Accepted, Rejected, judge
 from bastion.ssh.front import Front
-from bastion.ssh.jump import open_jump, prohibited
-from bastion.ssh.served import ServedConnection
+from bastion.ssh.served import ServedConnection, prohibited
 from bastion.ssh.sign_in import DeviceSignIn
+from bastion.ssh.streams import open_stream
 from bastion.transport.hooks import CertificateFacts, is_weak
 
 log = structlog.get_logger()
@@ -195,11 +195,11 @@ class Connection(ServedConnection):
     def connection_requested(
         self, dest_host: str, dest_port: int, orig_host: str, orig_port: int
     ) -> tuple[asyncssh.SSHTCPChannel[bytes], Awaitable[asyncssh.SSHTCPSession[bytes]]]:
-        return self._conn.tcp_channel(), self._jump(dest_host, dest_port)
+        return self._conn.tcp_channel(), self._stream(dest_host, dest_port)
 
-    async def _jump(self, host: str, port: int) -> asyncssh.SSHTCPSession[bytes]:
+    async def _stream(self, host: str, port: int) -> asyncssh.SSHTCPSession[bytes]:
         try:
-            return await open_jump(self._front, self, host, port)
+            return await open_stream(self._front, self, host, port)
         except BastionError as error:
-            log.error("jump.failed", client=str(self.client), reason=error.message)
+            log.error("connection.failed", client=str(self.client), reason=error.message)
             raise prohibited("the bastion cannot answer for this target now") from error

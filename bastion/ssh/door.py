@@ -13,7 +13,7 @@ from typing import Any, Protocol
 import asyncssh
 import structlog
 
-from bastion.config.model import Target
+from bastion.config.targets import Target
 from bastion.errors import BastionError, SessionRefused
 from bastion.identity.person import Person
 from bastion.relay.notice import notice
@@ -103,11 +103,11 @@ class _Visit:
                 await self._require_standing(person)
                 work = run_builtin(word, arguments, self._terminal, self._front, person, self._client)
                 return await self._builtin(work)
-            case ToTarget(name, login, request):
+            case ToTarget(name, login, request, path):
                 target = admission.visible(person, name)
                 if target is None:
                     raise SessionRefused(no_such_target(name).reason)
-                return (await self._session(person, target, login, request)).told
+                return (await self._session(person, target, login, request, path)).told
             case ToPicker(words):
                 await self._require_standing(person)
                 return await self._picker(person, words)
@@ -139,13 +139,13 @@ class _Visit:
         return Exited(result)
 
     async def _session(
-        self, person: Person, target: Target, login: str | None, request: SessionRequest
+        self, person: Person, target: Target, login: str | None, request: SessionRequest, path: str = ""
     ) -> Outcome:
         front = self._front
         session = await front.admission.admit(
-            person=person, client=self._client, target=target, login=login, request=request
+            person=person, client=self._client, target=target, login=login, request=request, path=path
         )
-        return await run_session(session, self._channel, front.admission, front.authorities)
+        return await run_session(session, self._channel, front.admission, front.connectors)
 
     async def _picker(self, person: Person, words: str) -> Exited:
         """The list, a session, and the list again, as policy and targets are by then, until the person leaves."""

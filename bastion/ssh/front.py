@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from bastion.ca.authorities import Authorities
 from bastion.config.model import Config
+from bastion.connectors.connect import Connectors
 from bastion.identity.oidc import Provider
 from bastion.identity.pending import PendingLogins
 from bastion.runtime.supervise import Supervisor
@@ -25,6 +26,7 @@ class Front:
     provider: Callable[[], Provider]
     state: State
     authorities: Authorities
+    connectors: Connectors
     admission: Admission
     standing: Standing
     store: Store

@@ -3,9 +3,6 @@
 The bytes never reach the target as they are. An SSH server of ours, inside the channel, shows a host certificate for
 the target's name; the person is whoever signed in to the connection around it, the user name is the login; and each
 session goes through the same door as all others: admitted, recorded, opened onward. There is no way on from there.
-
-What a person may not reach does not exist, here as elsewhere: one answer for hidden and absent targets, for other
-ports and for the rest of the world.
 """
 
 from __future__ import annotations
@@ -16,14 +13,12 @@ from typing import NoReturn
 import asyncssh
 import structlog
 
-from bastion.ca.lines import long_name
-from bastion.config.model import Target
+from bastion.config.targets import SshTarget
 from bastion.identity.person import Person
 from bastion.ssh.front import Front
-from bastion.ssh.served import ServedConnection
+from bastion.ssh.served import ServedConnection, prohibited
 from bastion.transport.algorithms import server_options
 from bastion.transport.hooks import Limits, nested_connection
-from policy.decide import no_such_target
 
 log = structlog.get_logger()
 
@@ -57,7 +52,7 @@ class JumpConnection(ServedConnection):
 
     def connection_made(self, conn: asyncssh.SSHServerConnection) -> None:
         super().connection_made(conn)
-        self._outer.adopt(self)
+        self._outer.serve(self.live())
 
     def begin_auth(self, username: str) -> bool:
         self.username = username
@@ -75,21 +70,9 @@ class JumpConnection(ServedConnection):
 
 
 async def open_jump(
-    front: Front, outer: ServedConnection, host: str, port: int
+    front: Front, outer: ServedConnection, person: Person, target: SshTarget
 ) -> asyncssh.SSHTCPSession[bytes]:
-    """The connection that answers for *host*. Raises asyncssh.ChannelOpenError, and leaves an audit event behind."""
-    person = outer.person
-    target = _target(front, person, host, port)
-    problem = await front.standing.problem(person.serial) if person is not None else None
-    if person is None or target is None or problem is not None:
-        await front.state.audit.record(
-            "jump.refused",
-            user=person.user if person is not None else None,
-            client=str(outer.client),
-            destination=f"{host}:{port}",
-            reason=problem or "not a target that this person may reach",
-        )
-        raise prohibited(problem or f"{no_such_target(host).reason} on port {port}")
+    """The connection inside a channel of *outer* that answers for *target*."""
     return await nested_connection(
         lambda: JumpConnection(front, outer, person, target.name),
         await front.authorities.host_identity_for(target.name),
@@ -97,17 +80,3 @@ async def open_jump(
         login_timeout=_LOGIN_TIMEOUT,
         **server_options(),
     )
-
-
-def prohibited(reason: str) -> asyncssh.ChannelOpenError:
-    """The refusal of a channel, as a client of ours gets it."""
-    return asyncssh.ChannelOpenError(asyncssh.OPEN_ADMINISTRATIVELY_PROHIBITED, reason)
-
-
-def _target(front: Front, person: Person | None, host: str, port: int) -> Target | None:
-    """The target that *host* names, in its short or its long form, if *person* may know of it and *port* is SSH's."""
-    if person is None:
-        return None
-    name = host.removesuffix(long_name("", front.config().server.public_name))
-    target = front.admission.visible(person, name)
-    return target if target is not None and port in (SSH_PORT, target.port) else None

@@ -1,7 +1,8 @@
 """Where a channel goes: decided from the SSH user name and the request alone, never from who the person is.
 
-The user name is `target`, `login@target`, one of our own words, or anything else (then it means nothing: stock ssh
-sends the local user name when nobody gave one). Where it names no target, the first word of the command may.
+The user name is `target`, `login@target`, `login@target/what/is/in/it`, one of our own words, or anything else (then
+it means nothing: stock ssh sends the local user name when nobody gave one). Where it names no target, the first word
+of the command may.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ import shlex
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from bastion.config.model import BUILTIN_WORDS
+from bastion.config.targets import BUILTIN_WORDS
 from bastion.transport.request import SessionRequest
 from policy.decide import no_such_target, quoted
 
@@ -25,11 +26,15 @@ class ToPicker:
 
 @dataclass(frozen=True, slots=True)
 class ToTarget:
-    """To a target, as *login* (None: the default one), with what is left of the request."""
+    """To a target, as *login* (None: the default one), with what is left of the request.
+
+    *path* is what was named inside the target: a database, or namespace/pod:container.
+    """
 
     target: str
     login: str | None
     request: SessionRequest
+    path: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,20 +52,20 @@ def route(username: str, request: SessionRequest, is_target: Callable[[str], boo
     """Decide where a channel goes; *is_target* says whether the person may know a target of that name."""
     if username in BUILTIN_WORDS:
         return ToBuiltin(username, _words(request.command))
-    login, target = split_login(username)
+    login, target, path = split_name(username)
     if is_target(target):
-        return ToTarget(target, login, request)
+        return ToTarget(target, login, request, path)
     notice = no_such_target(target).reason if login is not None else ""
     if request.kind != "exec":
         return ToPicker(notice)
     first, _, rest = request.command.strip().partition(" ")
     if first in BUILTIN_WORDS:
         return ToBuiltin(first, _words(rest))
-    login, other = split_login(first)
+    login, other, path = split_name(first)
     if is_target(other):
         command = rest.strip()
         onward = dataclasses.replace(request, kind="exec" if command else "shell", command=command)
-        return ToTarget(other, login, onward)
+        return ToTarget(other, login, onward, path)
     # Which of the two was meant for a target's name nobody can tell.
     return ToPicker(f"{no_such_target(target).reason}, and none {quoted(other)}")
 
@@ -76,10 +81,11 @@ def is_key_copy(request: SessionRequest) -> bool:
     )
 
 
-def split_login(name: str) -> tuple[str | None, str]:
-    """Split `login@target`; a target's name has no `@`, a login may."""
-    login, at, target = name.rpartition("@")
-    return (login, target) if at else (None, name)
+def split_name(name: str) -> tuple[str | None, str, str]:
+    """Split `login@target/path`; a target's name has neither `@` nor `/`, a login may have `@`."""
+    before, slash, path = name.partition("/")
+    login, at, target = before.rpartition("@")
+    return login if at else None, target, path if slash else ""
 
 
 def _words(command: str) -> tuple[str, ...]:

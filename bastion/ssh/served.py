@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import asyncio
 from abc import abstractmethod
-from typing import cast
+from collections.abc import Coroutine
+from typing import Any, cast
 
 import asyncssh
 
@@ -56,14 +57,18 @@ class ServedConnection(asyncssh.SSHServer):
         finally:
             self._conn.abort()
 
-    def adopt(self, inner: ServedConnection) -> None:
-        """Let a connection inside a channel of this one live, no longer than this one."""
-        assert self._group is not None
-        self._group.create_task(inner.live())
-
     def session_requested(self) -> tuple[asyncssh.SSHServerChannel[bytes], ClientEnd]:
         return self._conn.session_channel(), ClientEnd(self._started)
 
     def _started(self, channel: ClientEnd) -> None:
+        self.serve(serve_channel(channel, self, self._front))
+
+    def serve(self, work: Coroutine[Any, Any, None]) -> None:
+        """Run *work*, which serves a channel of this connection, no longer than the connection lasts."""
         assert self._group is not None
-        self._group.create_task(serve_channel(channel, self, self._front))
+        self._group.create_task(work)
+
+
+def prohibited(reason: str) -> asyncssh.ChannelOpenError:
+    """The refusal of a channel, as a client of ours gets it."""
+    return asyncssh.ChannelOpenError(asyncssh.OPEN_ADMINISTRATIVELY_PROHIBITED, reason)

@@ -270,6 +270,32 @@ class ClientEnd(Endpoint, asyncssh.SSHServerSession[bytes]):
         await self.close()
 
 
+class TcpEnd(Endpoint, asyncssh.SSHTCPSession[bytes]):
+    """The end of a connection inside a connection (direct-tcpip and its kin), on either side of the bastion.
+
+    What its peer sends is `Input`, and ends with `InputEnded`; `Output` is sent to it, and `OutputEnded` ends that.
+    """
+
+    def connection_made(self, chan: asyncssh.SSHTCPChannel[bytes]) -> None:
+        self.channel = chan
+
+    def data_received(self, data: bytes, datatype: int | None) -> None:
+        self._push(Input(data))
+
+    def eof_received(self) -> bool:
+        self._push(InputEnded())
+        return True
+
+    def _write(self, channel: asyncssh.SSHTCPChannel[bytes], event: Event) -> None:
+        match event:
+            case Output(data):
+                channel.write(data)
+            case OutputEnded():
+                channel.write_eof()
+            case _:
+                raise AssertionError(f"{event} does not travel over a connection")
+
+
 class TargetEnd(Endpoint, asyncssh.SSHClientSession[bytes]):
     """The end towards the target. *exit* says how its program ended, once it is known."""
 

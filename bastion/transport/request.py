@@ -27,9 +27,9 @@ class Pty:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SessionRequest:
-    """A shell, a command or a subsystem, with or without a terminal."""
+    """A shell, a command or a subsystem, with or without a terminal; or a connection for a person's own client."""
 
-    kind: Literal["shell", "exec", "subsystem"]
+    kind: Literal["shell", "exec", "subsystem", "connection"]
     command: str = ""
     pty: Pty | None = None
     environment: Mapping[bytes, bytes] = field(default_factory=dict)

@@ -9,7 +9,7 @@ from pydantic import BaseModel
 from bastion.config.example import example
 from bastion.config.load import examine, load
 from bastion.config.model import Config
-from bastion.config.shape import section_in
+from bastion.config.shape import sections_in
 
 FILE = Path(__file__).parents[2] / "bastion.toml.example"
 
@@ -28,11 +28,16 @@ def test_every_setting_that_is_commented_out_is_right_too(tmp_path: Path) -> Non
     config = load(file)
     assert config.server.model_copy(update={"public_port": None}) == Config().server
     assert (config.certificates, config.log) == (Config().certificates, Config().log)
-    assert (len(config.issuers), len(config.targets), len(config.policy.rules)) == (1, 1, 1)
+    assert (len(config.issuers), len(config.targets), len(config.policy.rules)) == (1, 3, 1)
     paths = {problem.path for problem in examine(file).warnings}
     assert paths == {
         "issuers[0].client_secret_file",
         "targets[0].key_file",
+        "targets[1].tls_ca",
+        "targets[1].accounts[0].password_file",
+        "targets[1].accounts[0].certificate_file",
+        "targets[1].accounts[0].key_file",
+        "targets[2].kubeconfig",
         "development_issuer",
         "server.public_name",
     }
@@ -48,7 +53,7 @@ def test_every_setting_is_explained() -> None:
 def _settings(model: type[BaseModel]) -> Iterator[str]:
     for name, field in model.model_fields.items():
         assert field.description, f"{model.__name__}.{name} is not explained"
-        if (part := section_in(field.annotation)) is None:
+        if not (parts := sections_in(field.annotation)):
             yield name
-        else:
+        for part in parts:
             yield from _settings(part)

@@ -11,8 +11,9 @@ from hypothesis import strategies as st
 from pydantic import BaseModel
 
 from bastion.config.load import examine
-from bastion.config.model import Config, Section
-from bastion.config.shape import section_in, shape
+from bastion.config.model import Config
+from bastion.config.section import Section
+from bastion.config.shape import sections_in, shape
 
 FILE = Path("x.toml")
 
@@ -56,7 +57,7 @@ def test_the_data_given_is_not_changed() -> None:
 def _names(model: type[BaseModel]) -> Iterator[str]:
     for name, field in model.model_fields.items():
         yield name
-        if (part := section_in(field.annotation)) is not None:
+        for part in sections_in(field.annotation):
             yield from _names(part)
 
 

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bastion.config.load import TargetsFile, load
-from bastion.config.model import SshTarget
+from bastion.config.targets import SshTarget
 from bastion.config.write import literal, target_toml, write_target
 from bastion.errors import ConfigError
 from tests.config.conftest import HOST_KEY, Write

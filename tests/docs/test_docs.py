@@ -13,7 +13,8 @@ import pytest
 from pydantic import BaseModel
 
 from bastion.config.load import examine
-from bastion.config.model import BUILTIN_WORDS, Config
+from bastion.config.model import Config
+from bastion.config.targets import BUILTIN_WORDS
 from bastion.ssh.builtins import BUILTINS
 from cli.commands import COMMANDS, load_command
 from tests.docs.runnable import Block, as_pattern, blocks, not_shown, run

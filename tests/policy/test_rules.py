@@ -31,7 +31,7 @@ def test_what_a_deny_rule_leaves_out_it_denies() -> None:
 
 
 def test_what_an_allow_rule_leaves_out_it_does_not_allow() -> None:
-    assert Rule.model_validate(WHOLE).actions == ("shell", "exec")
+    assert Rule.model_validate(WHOLE).actions == ("shell", "exec", "connect")
 
 
 def test_labels_may_stand_in_for_targets() -> None:

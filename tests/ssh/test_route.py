@@ -2,7 +2,7 @@
 
 import pytest
 
-from bastion.ssh.route import Route, ToBuiltin, ToPicker, ToTarget, route, split_login
+from bastion.ssh.route import Route, ToBuiltin, ToPicker, ToTarget, route, split_name
 from bastion.transport.request import Pty, SessionRequest
 
 PTY = Pty(terminal="xterm", columns=80, rows=24)
@@ -69,7 +69,17 @@ def test_subsystem_without_a_target_goes_nowhere() -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "parts"), [("web-1", (None, "web-1")), ("a@web-1", ("a", "web-1")), ("@web-1", ("", "web-1"))]
+    ("name", "parts"),
+    [
+        ("web-1", (None, "web-1", "")),
+        ("a@web-1", ("a", "web-1", "")),
+        ("@web-1", ("", "web-1", "")),
+        ("a@b@web-1", ("a@b", "web-1", "")),
+        ("prod/shop/api:app", (None, "prod", "shop/api:app")),
+        ("reader@orders-db/a@b", ("reader", "orders-db", "a@b")),
+    ],
 )
-def test_login_is_split_off_at_the_last_at(name: str, parts: tuple[str | None, str]) -> None:
-    assert split_login(name) == parts
+def test_login_is_split_off_at_the_last_at_and_what_is_inside_at_the_first_slash(
+    name: str, parts: tuple[str | None, str, str]
+) -> None:
+    assert split_name(name) == parts

@@ -1,0 +1,46 @@
+"""The one door to targets of every kind: an admitted session in, the target's end of it out."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import Protocol
+
+from bastion.ca.authorities import Authorities
+from bastion.config.targets import SshTarget
+from bastion.connectors.ssh import open_ssh
+from bastion.errors import TargetError
+from bastion.sessions.session import AdmittedSession
+from recorder.events import Event, Exited, Killed
+
+
+class TargetSide(Protocol):
+    """The end towards a target, of any kind: events in and out, and how its program ended once it has."""
+
+    exit: Exited | Killed | None
+
+    async def receive(self) -> list[Event]:
+        """All events since the last call, at least one; an empty list once the target is gone and drained."""
+        ...
+
+    async def deliver(self, events: list[Event]) -> None:
+        """Pass *events* on, and wait until there is room for more."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Connectors:
+    """What connectors share. One method, so that nobody chooses between kinds but here."""
+
+    authorities: Authorities
+
+    @asynccontextmanager
+    async def open(self, session: AdmittedSession) -> AsyncIterator[TargetSide]:
+        """The target's end of *session*; it is closed on leaving. Raises TargetError."""
+        match session.target:
+            case SshTarget() as target:
+                async with open_ssh(session, target, self.authorities) as end:
+                    yield end
+            case target:
+                raise TargetError(f"{target.name} cannot be opened: it is of the kind {target.kind}")

@@ -1,0 +1,57 @@
+"""Connections that a client asks for through the bastion (direct-tcpip): whereto, by the kind of target it names.
+
+What a person may not reach does not exist, here as elsewhere: one answer for hidden and absent targets, for other
+ports and for the rest of the world.
+"""
+
+from __future__ import annotations
+
+import asyncssh
+
+from bastion.ca.lines import long_name
+from bastion.config.targets import SshTarget
+from bastion.identity.person import Person
+from bastion.ssh.front import Front
+from bastion.ssh.jump import SSH_PORT, open_jump
+from bastion.ssh.served import ServedConnection, prohibited
+from policy.decide import no_such_target
+
+
+async def open_stream(
+    front: Front, connection: ServedConnection, host: str, port: int
+) -> asyncssh.SSHTCPSession[bytes]:
+    """What answers for *host* and *port*. Raises asyncssh.ChannelOpenError, and leaves an audit event behind."""
+    person = connection.person
+    if person is None:  # let in as `login`, with a key that says nothing about who holds it
+        raise await _refused(front, connection, host, port, no_such_target(host).reason)
+    if problem := await front.standing.problem(person.serial):
+        raise await _refused(front, connection, host, port, problem)
+    stream = await _stream_of_target(front, connection, person, host, port)
+    if stream is None:
+        raise await _refused(front, connection, host, port, f"{no_such_target(host).reason} on port {port}")
+    return stream
+
+
+async def _stream_of_target(
+    front: Front, connection: ServedConnection, person: Person, host: str, port: int
+) -> asyncssh.SSHTCPSession[bytes] | None:
+    """What answers for the target that *host* names, in its short or its long form; None if nothing does."""
+    name = host.removesuffix(long_name("", front.config().server.public_name))
+    match front.admission.visible(person, name):
+        case SshTarget() as target if port in (SSH_PORT, target.port):
+            return await open_jump(front, connection, person, target)
+        case _:
+            return None
+
+
+async def _refused(
+    front: Front, connection: ServedConnection, host: str, port: int, reason: str
+) -> asyncssh.ChannelOpenError:
+    await front.state.audit.record(
+        "jump.refused",
+        user=connection.person.user if connection.person is not None else None,
+        client=str(connection.client),
+        destination=f"{host}:{port}",
+        reason=reason,
+    )
+    return prohibited(reason)
