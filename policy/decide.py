@@ -89,8 +89,6 @@ def decide(
     denying = next((rule for rule in matching if rule.effect == "deny"), None)
     if not is_login(login):  # "*" in a rule means any login, not any text
         rule, detail = None, "not the syntax of a login"
-    elif action not in actions_on(target.kind):
-        rule, detail = None, f"there is no {action} on targets of the kind {target.kind}"
     elif denying is not None:
         rule, detail = denying.name, f"rule {denying.name!r} denies it"
     elif not matching:

@@ -12,7 +12,7 @@ from functools import lru_cache
 from typing import Literal
 
 from policy.patterns import any_matches, login_pattern, matches
-from policy.rules import Action, AuditorRule, Rule
+from policy.rules import Action, AuditorRule, Rule, actions_on
 
 Aspect = Literal["who", "target", "labels", "login", "action"]
 
@@ -60,6 +60,9 @@ def mismatches(
         yield Mismatch(aspect="login", wanted=_listed(rule.logins), found=login)
     if action is not None and action not in rule.actions:
         yield Mismatch(aspect="action", wanted=_listed(rule.actions), found=action)
+    elif action is not None and action not in actions_on(target.kind):
+        wanted = f"what there is on targets of the kind {target.kind}: {_listed(actions_on(target.kind))}"
+        yield Mismatch(aspect="action", wanted=wanted, found=action)
 
 
 def target_mismatches(rule: Rule, target: TargetFacts) -> Iterator[Mismatch]:

@@ -11,6 +11,7 @@ from typing import Annotated, Any, Literal, Self, get_args
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
 from policy.durations import PositiveDuration
+from policy.files import FileTerms
 from policy.patterns import check_login_pattern
 
 Action = Literal["shell", "exec", "sftp", "connect"]
@@ -27,6 +28,9 @@ def actions_on(kind: str) -> tuple[Action, ...]:
     """What can be done on targets of *kind* at all."""
     return _ON.get(kind, ACTIONS)
 
+
+_LIMITS = {"idle_timeout", "max_duration", "files"}
+"""What says more of the sessions that a rule lets in."""
 
 LoginPattern = Annotated[str, AfterValidator(check_login_pattern)]
 Pattern = Annotated[str, Field(min_length=1)]
@@ -99,11 +103,15 @@ class Rule(BaseModel):
         None, description="Sessions it allows end after so long, whatever happens in them.", examples=["4h"]
     )
 
+    files: FileTerms | None = Field(
+        None, description="How far it lets files be copied; without it, all of them."
+    )
+
     @model_validator(mode="after")
     def _says_enough(self) -> Self:
         given = self.model_fields_set
-        if self.effect == "deny" and given & {"idle_timeout", "max_duration"}:
-            raise ValueError("a deny rule allows no session that could be limited")
+        if self.effect == "deny" and (limits := sorted(given & _LIMITS)):
+            raise ValueError(f"a deny rule allows nothing that {limits[0]} could limit")
         if not given & {"groups", "users"}:
             raise ValueError('say whom the rule is for: groups = ["…"] or users = ["…"]; "*" is everybody')
         if self.effect == "allow" and not given & {"targets", "labels"}:
