@@ -61,8 +61,8 @@ def mismatches(
     if action is not None and action not in rule.actions:
         yield Mismatch(aspect="action", wanted=_listed(rule.actions), found=action)
     elif action is not None and action not in actions_on(target.kind):
-        wanted = f"what there is on targets of the kind {target.kind}: {_listed(actions_on(target.kind))}"
-        yield Mismatch(aspect="action", wanted=wanted, found=action)
+        offered = f"what there is on targets of the kind {target.kind}: {_listed(actions_on(target.kind))}"
+        yield Mismatch(aspect="action", wanted=offered, found=action)
 
 
 def target_mismatches(rule: Rule, target: TargetFacts) -> Iterator[Mismatch]:
