@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from datetime import timedelta
 
 import click
+from cryptography.hazmat.primitives.serialization import Encoding
 
+from bastion.ca.keys import read_certificate
 from bastion.ca.lines import install_lines
 from bastion.ca.rotation import Rotation, rotate
 from bastion.ca.status import KeyStatus, key_status
@@ -25,7 +28,8 @@ authority_argument = click.argument("authority", type=click.Choice(AUTHORITY_NAM
 def ca() -> None:
     """Show and rotate the certificate authorities.
 
-    user signs people's certificates, target those of their onward sessions, host the bastion's own.
+    user signs people's certificates, target those of their onward sessions, host the bastion's own, and
+    tls what the bastion shows to clients of databases and clusters.
     """
 
 
@@ -56,11 +60,10 @@ def show(settings: Settings, authority: AuthorityName) -> None:
     """Print the lines that make others trust AUTHORITY.
 
     For target they go into the file that TrustedUserCAKeys of every target's sshd names, for host into everybody's
-    known_hosts, for user wherever else people's certificates shall be trusted.
+    known_hosts, for user wherever else people's certificates shall be trusted. For tls it is the certificate that
+    clients of targets are given, in PEM; give it to nothing that also speaks with others.
     """
-    for line in install_lines(
-        with_state(settings, lambda state: _trusted(state, authority)), *_place(settings.config)
-    ):
+    for line in _lines(with_state(settings, lambda state: _trusted(state, authority)), settings.config):
         click.echo(line)
 
 
@@ -70,8 +73,8 @@ def show(settings: Settings, authority: AuthorityName) -> None:
     "--overlap",
     metavar="DURATION",
     callback=to_duration,
-    help="Trust the old key for this long at most (0s: no more from now on).  [default: 30d for target; for user and"
-    " host until their certificates under it have expired]",
+    help="Trust the old key for this long at most (0s: no more from now on).  [default: 30d for target and tls; for"
+    " user and host until their certificates under it have expired]",
 )
 @json_option
 @pass_settings
@@ -89,7 +92,7 @@ def rotate_command(
             authority, settings.config.keys_folder, state, time.time, by=operator(), overlap=overlap
         ),
     )
-    lines = install_lines([done.new], *_place(settings.config))
+    lines = _lines([done.new], settings.config)
     if as_json:
         print_json({"new": done.new, "old": done.old, "install": lines})
         return
@@ -121,6 +124,12 @@ def _what_to_do(done: Rotation) -> list[str]:
                 "bastion target check says which targets do not take the new key yet. The old line can go after that.",
                 "",
             ]
+        case "tls":
+            return [
+                "",
+                f"Clients that know the old certificate go on working until {end}; give them this one before.",
+                "",
+            ]
         case "host":
             return [
                 "",
@@ -132,6 +141,14 @@ def _what_to_do(done: Rotation) -> list[str]:
 
 async def _trusted(state: State, authority: AuthorityName) -> list[CaKey]:
     return [key for key in await state.ca_keys.list(authority) if key.is_trusted(time.time())]
+
+
+def _lines(keys: Sequence[CaKey], config: Config) -> list[str]:
+    """What is to be installed for *keys* of one authority."""
+    if any(key.authority == "tls" for key in keys):
+        certificates = [read_certificate(config.keys_folder, key) for key in keys]
+        return [certificate.public_bytes(Encoding.PEM).decode().strip() for certificate in certificates]
+    return install_lines(keys, *_place(config))
 
 
 def _place(config: Config) -> tuple[str, int, list[str]]:

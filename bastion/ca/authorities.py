@@ -1,4 +1,4 @@
-"""The three authorities as the server uses them: trust, issue, sign onward, show who the bastion is.
+"""The authorities as the server uses them: trust, issue, sign onward, show who the bastion is.
 
 Holds the signers in memory and follows what the state says about the keys: whoever runs a server calls `reload` when
 `State.changed` says so, and when `due_at` has come. Rotation happens in any process, mostly an operator's command.
@@ -14,9 +14,10 @@ import asyncssh
 
 from bastion.ca.certificates import Fields, Kind, Permit, Signer, check_subject_key, sign_certificate
 from bastion.ca.host import HostIdentity, host_identity
-from bastion.ca.keys import load_signer, private_path
+from bastion.ca.keys import load_signer, load_tls_signer, private_path
 from bastion.ca.lines import long_name
 from bastion.ca.rotation import retire_expired
+from bastion.ca.tls import TlsAuthority
 from bastion.config.model import Certificates
 from bastion.errors import KeyFileError
 from bastion.state.ca_keys import AUTHORITY_NAMES, CaKey, CaKeyId
@@ -30,7 +31,7 @@ ATTEMPTS = 3
 
 
 class Authorities:
-    """The user, target and host authority over one keys folder; made by `open`."""
+    """The user, target, host and TLS authority over one keys folder; made by `open`."""
 
     def __init__(
         self,
@@ -49,6 +50,7 @@ class Authorities:
         self._signers: dict[CaKeyId, Signer] = {}
         self._trusted_user_keys: dict[bytes, CaKey] = {}
         self._host: HostIdentity | None = None
+        self._tls: TlsAuthority | None = None
         self._target_hosts: dict[str, HostIdentity] = {}
 
     @classmethod
@@ -86,7 +88,13 @@ class Authorities:
             self._settings.host_lifetime,
             self._now(),
         )
+        tls = [
+            load_tls_signer(self._folder, key) for key in keys if key.authority == "tls" and key.id in signers
+        ]
+        (active_tls,) = [signer for signer in tls if signer.key.status == "active"]
+        earlier_tls = [signer for signer in tls if signer is not active_tls]
         self._keys, self._signers, self._host = keys, signers, host
+        self._tls = TlsAuthority(active_tls, earlier_tls, self._now)
         self._target_hosts = {}
         self._trusted_user_keys = {
             asyncssh.import_public_key(key.public).public_data: key for key in keys if key.authority == "user"
@@ -177,6 +185,12 @@ class Authorities:
         return [(key, await sign_certificate(fields, signer)) for signer in signers]
 
     @property
+    def tls(self) -> TlsAuthority:
+        """Who vouches for the bastion where it answers for a target in TLS; another one after a `reload`."""
+        assert self._tls is not None, "made by open()"
+        return self._tls
+
+    @property
     def _presented(self) -> HostIdentity:
         assert self._host is not None, "made by open()"
         return self._host
@@ -198,7 +212,9 @@ class Authorities:
 
 
 def _can_sign(key: CaKey, folder: Path) -> bool:
-    """Active keys sign, and must be there; a target key that was replaced signs as long as it is trusted."""
+    """Active keys sign, and must be there; some that were replaced sign as long as they are trusted."""
     if key.status == "active":
         return True
-    return key.authority == "target" and key.status == "trusted" and private_path(folder, key).exists()
+    return (
+        key.authority in ("target", "tls") and key.status == "trusted" and private_path(folder, key).exists()
+    )

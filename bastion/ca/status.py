@@ -14,7 +14,7 @@ from bastion.state.store import State
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class KeyStatus:
-    """How one CA key stands. *certificates* counts those alive; None for the target CA, whose live minutes."""
+    """How one CA key stands. *certificates* counts those alive; None for those that nobody counts."""
 
     key: CaKey
     fingerprint: str
@@ -42,5 +42,5 @@ def _live_certificates(key: CaKey, live: dict[CaKeyId, int], folder: Path, now: 
             return live.get(key.id, 0)
         case "host":
             return int(host_certificate_is_under(key, folder, now))
-        case "target":
+        case "target" | "tls":
             return None

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from bastion.ca.authorities import Authorities
-from bastion.ca.keys import create_missing_keys
+from bastion.ca.keys import create_missing_keys, is_private
 from bastion.ca.lines import install_lines
 from bastion.config.load import load
 from bastion.config.model import Config
@@ -174,7 +174,7 @@ def _write_unit(unit: Unit, config: Config, config_file: Path) -> bool:
 
 
 def _key_files(folder: Path) -> list[Path]:
-    return sorted(path for path in folder.glob("*") if path.suffix != ".pub")
+    return sorted(path for path in folder.glob("*") if is_private(path))
 
 
 async def _next_steps(config: Config, config_file: Path, state: State, unit: Unit | None) -> list[Step]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
+from bastion.ca.keys import is_private
 from bastion.config.model import Config
 from bastion.errors import KeyFileError
 from bastion.runtime.files import check_private_file, check_private_folder
@@ -41,7 +42,7 @@ def _errors(config: Config) -> Iterator[KeyFileError]:
 
 def _private_files(config: Config) -> Iterator[Path]:
     yield from sorted(config.data.glob(f"{config.state_file.name}*"))  # with -wal and -shm
-    yield from sorted(file for file in config.keys_folder.iterdir() if file.suffix != ".pub")
+    yield from sorted(file for file in config.keys_folder.iterdir() if is_private(file))
     for target in config.targets:
         yield from target.private_files
     yield from (

@@ -11,8 +11,8 @@ from typing import Literal, NewType
 
 from bastion.state.database import Database, Row
 
-AuthorityName = Literal["user", "target", "host"]
-AUTHORITY_NAMES: tuple[AuthorityName, ...] = ("user", "target", "host")
+AuthorityName = Literal["user", "target", "host", "tls"]
+AUTHORITY_NAMES: tuple[AuthorityName, ...] = ("user", "target", "host", "tls")
 CaKeyId = NewType("CaKeyId", str)
 Status = Literal["active", "trusted", "retired"]
 

@@ -11,7 +11,7 @@ STEPS: tuple[tuple[str, ...], ...] = (
         """
         CREATE TABLE ca_keys (
             id            TEXT PRIMARY KEY,
-            authority     TEXT NOT NULL CHECK (authority IN ('user', 'target', 'host')),
+            authority     TEXT NOT NULL CHECK (authority IN ('user', 'target', 'host', 'tls')),
             public        TEXT NOT NULL UNIQUE,
             created_at    REAL NOT NULL,
             status        TEXT NOT NULL CHECK (status IN ('active', 'trusted', 'retired')),

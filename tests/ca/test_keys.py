@@ -9,7 +9,7 @@ import asyncssh
 import pytest
 
 from bastion.ca.authorities import Authorities
-from bastion.ca.keys import create_missing_keys, private_path
+from bastion.ca.keys import create_missing_keys, is_private, private_path
 from bastion.config.model import Certificates
 from bastion.errors import KeyFileError
 from bastion.state.store import State
@@ -21,15 +21,16 @@ async def open_authorities(keys: Path, state: State, clock: Clock) -> Authoritie
 
 
 def private_files(keys: Path) -> list[Path]:
-    return [path for path in keys.iterdir() if path.suffix != ".pub"]
+    return [path for path in keys.iterdir() if is_private(path)]
 
 
 async def test_private_keys_are_readable_for_their_owner_alone_and_public_ones_for_everybody(
     authorities: Authorities, keys: Path
 ) -> None:
     modes = {path.name.partition("-ca")[0]: stat.S_IMODE(path.stat().st_mode) for path in private_files(keys)}
-    assert modes == {"user": 0o600, "target": 0o600, "host": 0o600, "host-key": 0o600}
-    assert {stat.S_IMODE(path.stat().st_mode) for path in keys.glob("*.pub")} == {0o644}
+    assert modes == dict.fromkeys(("user", "target", "host", "tls", "host-key"), 0o600)
+    public = [path for path in keys.iterdir() if not is_private(path)]
+    assert {stat.S_IMODE(path.stat().st_mode) for path in public} == {0o644}
     assert stat.S_IMODE(keys.stat().st_mode) == 0o700
 
 
@@ -66,7 +67,7 @@ async def test_without_keys_nothing_opens(tmp_path: Path, clock: Clock) -> None:
     assert refused.value.hint == "Run `bastion init` first."
 
 
-@pytest.mark.parametrize("authority", ["user", "target", "host"])
+@pytest.mark.parametrize("authority", ["user", "target", "host", "tls"])
 async def test_a_key_that_others_can_read_is_refused_with_the_command_that_mends_it(
     state: State, keys: Path, clock: Clock, authority: str
 ) -> None:

@@ -16,7 +16,7 @@ from bastion.ca.rotation import Rotation, rotate
 from bastion.ca.status import key_status
 from bastion.config.model import Certificates
 from bastion.errors import StateError
-from bastion.state.ca_keys import AuthorityName, CaKey
+from bastion.state.ca_keys import AUTHORITY_NAMES, AuthorityName, CaKey
 from bastion.state.store import State
 from tests.state.samples import START, Clock, a_grant
 
@@ -95,7 +95,7 @@ async def test_rotating_twice_leaves_the_certificates_of_all_three_keys_good(
     assert all(authorities.trusts_user_ca(blob(key)) for key in (first.old, second.old, second.new))
 
 
-@pytest.mark.parametrize("authority", ["user", "target", "host"])
+@pytest.mark.parametrize("authority", ["user", "target", "host", "tls"])
 async def test_no_overlap_ends_the_trust_at_once(
     rotating: Rotating, authorities: Authorities, authority: AuthorityName
 ) -> None:
@@ -213,13 +213,14 @@ async def test_the_status_tells_how_many_certificates_are_alive_under_each_key(
         ("host", "active", 0, True),
         ("host", "trusted", 1, True),
         ("target", "active", None, True),
+        ("tls", "active", None, True),
         ("user", "active", 0, True),
         ("user", "trusted", 1, True),
     ]
 
 
 async def test_a_lost_key_is_mended_by_a_rotation(state: State, keys: Path, clock: Clock) -> None:
-    for authority in ("user", "target", "host"):
+    for authority in AUTHORITY_NAMES:
         (key,) = await state.ca_keys.list(authority)
         private_path(keys, key).unlink()
         await rotate(authority, keys, state, clock, by="root")

@@ -26,6 +26,7 @@ def test_status_lists_every_key_with_its_standing(run: Command) -> None:
         ("host", "active", 1),
         ("target", "active", None),
         ("target", "trusted", None),
+        ("tls", "active", None),
         ("user", "active", 0),
     ]
     table = run("ca", "status").out.splitlines()

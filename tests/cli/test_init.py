@@ -8,6 +8,7 @@ from pathlib import Path
 import pexpect
 import pytest
 
+from bastion.ca.keys import is_private
 from bastion.config.load import examine, load
 from bastion.ops.modes import check_modes
 from tests.cli.bastion_command import Command, restored_logging
@@ -63,7 +64,7 @@ def test_what_is_there_is_kept_and_named(run: Command) -> None:
     done = run("init", "--non-interactive", "--public-name", "another.example")
     assert contents() == before
     kept = [line.split(maxsplit=1)[1] for line in done.out.splitlines() if line.startswith("kept")]
-    private = [path for path in before if path.suffix != ".pub"]
+    private = [path for path in before if is_private(path)]
     assert sorted(kept) == sorted(str(path) for path in [*private, run.config.data, run.config.state_file])
     assert "made" not in done.out
 

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from bastion.ca.keys import is_private
 from bastion.config.load import load
 from bastion.config.model import Config
 from bastion.errors import KeyFileError
@@ -29,9 +30,9 @@ async def test_what_init_makes_passes(config: Config) -> None:
 async def test_every_private_file_and_folder_is_asked_for_its_mode(config: Config) -> None:
     config.recordings_folder.mkdir(mode=0o700)
     private = [config.data, config.keys_folder, config.recordings_folder, config.state_file]
-    private += [path for path in config.keys_folder.iterdir() if path.suffix != ".pub"]
+    private += [path for path in config.keys_folder.iterdir() if is_private(path)]
     assert config.recorder_key_file in private
-    assert len(private) == 9
+    assert len(private) == 10
     for path in private:
         before = path.stat().st_mode & 0o777
         path.chmod(before | 0o044)
