@@ -18,7 +18,8 @@ from recorder.events import Event, Exited, Killed
 class TargetSide(Protocol):
     """The end towards a target, of any kind: events in and out, and how its program ended once it has."""
 
-    exit: Exited | Killed | None
+    @property
+    def exit(self) -> Exited | Killed | None: ...
 
     async def receive(self) -> list[Event]:
         """All events since the last call, at least one; an empty list once the target is gone and drained."""

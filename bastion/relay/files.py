@@ -8,9 +8,11 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Protocol
 
+from bastion.relay.scp_manifest import ScpManifest
 from bastion.relay.sftp_manifest import SftpManifest
-from bastion.relay.sftp_packets import Framing, Unreadable
+from bastion.relay.sftp_packets import Unreadable
 from bastion.runtime.logs import printable
+from bastion.sessions.copying import Copy
 from recorder.events import Event, FileHandled, Input, Noted, Output
 
 _SHOWN_PATH = 200
@@ -46,11 +48,31 @@ class Everything:
         return ()
 
 
+class Unread(Protocol):
+    """The bytes of one direction that could not be told of yet."""
+
+    def rest(self) -> bytes:
+        """Take them out."""
+        ...
+
+
+class FileProtocol(Protocol):
+    """A conversation about files, told from the bytes of its two sides; they raise Unreadable."""
+
+    @property
+    def from_client(self) -> Unread: ...
+    @property
+    def from_target(self) -> Unread: ...
+    def asked(self, data: bytes) -> Iterator[FileHandled]: ...
+    def answered(self, data: bytes) -> Iterator[FileHandled]: ...
+    def end(self) -> Iterator[FileHandled]: ...
+
+
 class Manifest:
     """The operations on files; their bytes only if *keep_contents*, and where they make no sense."""
 
-    def __init__(self, *, keep_contents: bool) -> None:
-        self._sftp = SftpManifest()
+    def __init__(self, protocol: FileProtocol, *, keep_contents: bool) -> None:
+        self._protocol = protocol
         self._keep = keep_contents
         self._is_readable = True
 
@@ -58,7 +80,7 @@ class Manifest:
         told: list[Event] = []
         for event in events:
             if isinstance(event, Input):
-                told += self._told(event.data, self._sftp.asked, self._sftp.from_client, Input)
+                told += self._told(event.data, self._protocol.asked, self._protocol.from_client, Input)
             else:
                 told.append(event)
         return told
@@ -67,19 +89,19 @@ class Manifest:
         told: list[Event] = []
         for event in events:
             if isinstance(event, Output):
-                told += self._told(event.data, self._sftp.answered, self._sftp.from_target, Output)
+                told += self._told(event.data, self._protocol.answered, self._protocol.from_target, Output)
             else:
                 told.append(event)
         return told
 
     def end(self) -> Sequence[Event]:
-        return list(with_notes(self._sftp.end()))
+        return list(with_notes(self._protocol.end()))
 
     def _told(
         self,
         data: bytes,
         read: Callable[[bytes], Iterator[FileHandled]],
-        framing: Framing,
+        unread: Unread,
         raw: type[Input] | type[Output],
     ) -> Iterator[Event]:
         if self._is_readable:
@@ -88,13 +110,52 @@ class Manifest:
             except Unreadable as error:
                 self._is_readable = False
                 yield Noted(f"files: this cannot be read ({error}); it is kept as it is from here on")
-                data = data if self._keep else framing.rest()
+                data = data if self._keep else unread.rest()
             else:
                 data = data if self._keep else b""
         elif not self._keep:
-            data = framing.rest() + data
+            data = unread.rest() + data
         if data:
             yield raw(data)
+
+
+class Whole(Everything):
+    """All of it as it is, and what is known of *files* before and after: of a protocol that nobody can follow."""
+
+    def __init__(self, operation: str, paths: Sequence[str]) -> None:
+        self._files = [FileHandled(operation, path) for path in paths]
+        self._is_told = False
+        self._up = self._down = 0
+
+    def upward(self, events: Sequence[Event]) -> Sequence[Event]:
+        self._up += sum(len(event.data) for event in events if isinstance(event, Input))
+        return [*self._begin(), *events]
+
+    def downward(self, events: Sequence[Event]) -> Sequence[Event]:
+        self._down += sum(len(event.data) for event in events if isinstance(event, Output))
+        return [*self._begin(), *events]
+
+    def end(self) -> Sequence[Event]:
+        return [Noted(f"files: {self._up:,} bytes went to the target, {self._down:,} came from it")]
+
+    def _begin(self) -> list[Event]:
+        if self._is_told:
+            return []
+        self._is_told = True
+        return [event for file in self._files for event in (file, Noted(note_of(file)))]
+
+
+def account_of(copy: Copy | None, *, keep_contents: bool) -> Account:
+    """What is recorded of a session that copies files so, or that does something else."""
+    match copy:
+        case Copy(protocol="sftp"):
+            return Manifest(SftpManifest(), keep_contents=keep_contents)
+        case Copy(protocol="scp", direction=direction) if direction is not None:
+            return Manifest(ScpManifest(direction), keep_contents=keep_contents)
+        case Copy(protocol="rsync", direction=direction, paths=paths):
+            return Whole(f"rsync {direction}", paths)
+        case _:
+            return Everything()
 
 
 def with_notes(files: Iterable[FileHandled]) -> Iterator[Event]:

@@ -11,7 +11,8 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from bastion.connectors.connect import TargetSide
-from bastion.relay.files import Account, Everything, Manifest
+from bastion.errors import TargetError
+from bastion.relay.files import account_of
 from bastion.relay.limits import Activity, watch_limits
 from bastion.sessions.session import AdmittedSession, Outcome
 from bastion.transport.endpoint import ClientEnd, Endpoint
@@ -38,7 +39,7 @@ async def relay(client: ClientEnd, target: TargetSide, session: AdmittedSession)
     """Relay a session until one side is gone, it is stopped from outside, or its recording fails."""
     failure: BaseException | None = None
     activity = Activity(asyncio.get_running_loop().time)
-    account = _account(session)
+    account = account_of(session.copy, keep_contents=session.keeps_contents)
     recording = session.recording
     target_ended = False
     try:
@@ -53,8 +54,10 @@ async def relay(client: ClientEnd, target: TargetSide, session: AdmittedSession)
             downward.cancel()
             watching.cancel()
         await recording.append(account.end())
-    except* RecordingFailed as failures:
+    except* (RecordingFailed, TargetError) as failures:
         failure = _first(failures)
+    if isinstance(failure, TargetError):
+        return Outcome(ending="target refused", message=str(failure), exit_code=failure.exit_code)
     if failure is not None:
         return recording_failed(failure)
     if session.stopped.done():
@@ -70,10 +73,6 @@ async def relay(client: ClientEnd, target: TargetSide, session: AdmittedSession)
             return Outcome(
                 ending="target disconnected", message=f"{session.target.name} closed the connection"
             )
-
-
-def _account(session: AdmittedSession) -> Account:
-    return Manifest(keep_contents=session.keeps_contents) if session.action == "sftp" else Everything()
 
 
 def _first(error: BaseException) -> BaseException:

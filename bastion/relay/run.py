@@ -9,13 +9,14 @@ from typing import TypeVar
 
 import structlog
 
-from bastion.connectors.connect import Connectors
+from bastion.connectors.connect import Connectors, TargetSide
 from bastion.errors import SessionRefused, TargetError
 from bastion.relay.notice import notice, tell
 from bastion.relay.relay import recording_failed, relay
+from bastion.relay.sftp_gate import SftpGate
 from bastion.sessions.admission import Admission
 from bastion.sessions.session import AdmittedSession, Outcome
-from bastion.transport.endpoint import ClientEnd
+from bastion.transport.endpoint import ClientEnd, TargetEnd
 from recorder.errors import RecordingFailed
 
 log = structlog.get_logger()
@@ -84,7 +85,15 @@ async def _connect_and_relay(session: AdmittedSession, client: ClientEnd, connec
             target = await _unless_stopped(session, stack.enter_async_context(connectors.open(session)))
             if target is None:
                 return session.stopped.result()
-            return await relay(client, target, session)
+            return await relay(client, _held_to_rules(target, session), session)
     except (TargetError, SessionRefused) as error:
         log.warning("target.refused", target=session.target.name, reason=error.message, hint=error.hint)
         return Outcome(ending="target refused", message=str(error), exit_code=error.exit_code)
+
+
+def _held_to_rules(target: TargetSide, session: AdmittedSession) -> TargetSide:
+    """*target*, with a gate in front where rules do not let all files pass."""
+    if session.copy is None or session.copy.protocol != "sftp" or session.copying.allows_all:
+        return target
+    assert isinstance(target, TargetEnd)  # of SSH targets alone
+    return SftpGate(target, session.copying)

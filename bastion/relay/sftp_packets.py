@@ -63,6 +63,11 @@ class Packet:
         except (IndexError, ValueError) as error:
             raise Unreadable("no SFTP packet") from error
 
+    @property
+    def framed(self) -> bytes:
+        """The packet as it goes over the wire."""
+        return len(self._content).to_bytes(4) + self._content
+
     def number(self, size: int = 4) -> int:
         """An unsigned integer of *size* bytes."""
         return int.from_bytes(self._take(size))

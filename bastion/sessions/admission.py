@@ -22,11 +22,13 @@ from bastion.config.model import Config
 from bastion.config.targets import SshTarget, Target
 from bastion.errors import SessionRefused
 from bastion.identity.person import Person
+from bastion.sessions.copying import Copy, copy_of, refuse_copy
 from bastion.sessions.session import AdmittedSession, Client, LiveSessions, Outcome
 from bastion.sessions.standing import Standing
 from bastion.state.store import State
 from bastion.transport.request import SessionRequest
 from policy.decide import Decision, Limits, Subject, TargetFacts, decide, logins, may_reach, quoted
+from policy.files import Copying
 from policy.patterns import is_concrete
 from policy.rules import ACTIONS, Action
 from recorder.errors import RecorderError
@@ -94,7 +96,8 @@ class Admission:
         path: str = "",
     ) -> AdmittedSession:
         """Let a session in, or raise SessionRefused. *path* is what was named inside the target."""
-        action = action_of(request)
+        copy = copy_of(request) if isinstance(target, SshTarget) else None
+        action = action_of(request, copy)
         try:
             if self._is_closed:
                 raise SessionRefused("the bastion is being stopped", hint="Try again in a moment.")
@@ -112,9 +115,11 @@ class Admission:
             )
             if not decision.allowed:
                 raise SessionRefused(decision.reason)
-            recording = await self._record(
-                person, client, target, login, action, path, request, decision
-            )  # (4)
+            if copy is not None:
+                refuse_copy(copy, Copying.of([rule.files for rule in decision.granting]), target.name)
+            recording = await self._record(  # (4)
+                person, client, target, login, action, path, request, copy, decision
+            )
         except SessionRefused as refusal:
             await self._state.audit.record(
                 "session.refused",
@@ -134,6 +139,7 @@ class Admission:
             action=action,
             path=path,
             request=request,
+            copy=copy,
             recording=recording,
             keeps_contents=self._config().recording.file_contents,
             decision=decision,
@@ -215,9 +221,9 @@ class Admission:
         general = self._config().sessions
         return Limits.narrowest([Limits(general.idle_timeout, general.max_duration), decision.limits])
 
-    def _contents(self, action: str) -> dict[str, str]:
+    def _contents(self, copy: Copy | None) -> dict[str, str]:
         """What a recording of file transfers says about them."""
-        if action != "sftp":
+        if copy is None or copy.protocol == "rsync":
             return {}
         return {"contents": "kept" if self._config().recording.file_contents else "manifest"}
 
@@ -230,6 +236,7 @@ class Admission:
         action: str,
         path: str,
         request: SessionRequest,
+        copy: Copy | None,
         decision: Decision,
     ) -> Recording:
         columns, rows = (request.pty.columns, request.pty.rows) if request.pty else _DEFAULT_SIZE
@@ -257,7 +264,7 @@ class Admission:
                 "command": request.command,
                 "rule": decision.rule or "",
                 **({"path": path} if path else {}),
-                **self._contents(action),
+                **self._contents(copy),
             },
         )
         try:
@@ -280,12 +287,14 @@ def facts_of(target: Target) -> TargetFacts:
     return TargetFacts(name=target.name, kind=target.kind, labels=target.labels)
 
 
-def action_of(request: SessionRequest) -> Action | None:
-    """The policy's word for *request*; None for a subsystem nobody can be granted."""
+def action_of(request: SessionRequest, copy: Copy | None) -> Action | None:
+    """The policy's word for *request*, which may be to *copy* files; None for a subsystem nobody can be granted."""
+    if copy is not None:
+        return "sftp"
     match request.kind:
         case "shell" | "exec":
             return request.kind
         case "connection":
             return "connect"
         case "subsystem":
-            return "sftp" if request.command == "sftp" else None
+            return None

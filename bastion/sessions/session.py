@@ -11,8 +11,10 @@ from datetime import timedelta
 
 from bastion.config.targets import Target
 from bastion.identity.person import Person
+from bastion.sessions.copying import Copy
 from bastion.transport.request import SessionRequest
 from policy.decide import Decision, Limits
+from policy.files import Copying
 from policy.rules import Action
 from recorder.events import Exited, Killed
 from recorder.journal import Recording
@@ -56,7 +58,8 @@ class Outcome:
 class AdmittedSession:
     """One recorded session of one person on one target. `stop` asks it to end; `stopped` resolves with the outcome.
 
-    *path* is what was named inside the target. The rules that *decision* names may say more of what is allowed.
+    *path* is what was named inside the target, *copy* how it copies files if it does. The rules that *decision* names
+    may say more of what is allowed.
     """
 
     person: Person
@@ -66,6 +69,7 @@ class AdmittedSession:
     action: Action
     path: str
     request: SessionRequest
+    copy: Copy | None
     recording: Recording
     keeps_contents: bool
     decision: Decision
@@ -77,6 +81,11 @@ class AdmittedSession:
     @property
     def id(self) -> str:
         return self.recording.id
+
+    @property
+    def copying(self) -> Copying:
+        """How far the rules that let it in let files be copied."""
+        return Copying.of([rule.files for rule in self.decision.granting])
 
     def stop(self, outcome: Outcome) -> None:
         """Ask the session to end with *outcome*; the first asker wins."""

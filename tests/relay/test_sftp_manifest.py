@@ -145,7 +145,7 @@ def test_cut_of_the_stream_makes_no_difference(cuts: list[int]) -> None:
 
 
 def test_from_the_first_packet_that_makes_no_sense_all_bytes_of_both_sides_are_kept() -> None:
-    account = Manifest(keep_contents=False)
+    account = Manifest(SftpManifest(), keep_contents=False)
     good, half = packet(Kind.REMOVE, 1, b"f"), packet(Kind.STATUS, 1, 0, b"", b"")
     assert account.downward([Output(half[:7])]) == []
     events: list[Event] = [*account.upward([Input(good + b"\0\0\0\0bad")])]

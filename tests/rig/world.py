@@ -134,6 +134,19 @@ class World:
         os.kill(self.bastion.pid, signal.SIGHUP)
         wait_until(lambda: self.bastion.log.count("config.reloaded") > before, "the configuration read again")
 
+    def configure(self, settings: str, *, restart: bool = False) -> None:
+        """Put *settings* (whole sections of TOML) behind those there are, and have the bastion take them up.
+
+        A running one reads targets, rules and issuers again; for other sections it must *restart*.
+        """
+        with self.bastion.config.open("a") as config:
+            config.write(f"\n{settings}\n")
+        if restart:
+            self.bastion.stop()
+            self.bastion.start()
+        else:
+            self.reload()
+
     @property
     def targets(self) -> tuple[Sshd, Sshd]:
         return self.web_1, self.web_2
