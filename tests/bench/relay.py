@@ -107,10 +107,7 @@ def main() -> None:
         report("direct", direct, "deploy@localhost")
         alice = world.certified("alice")
         report("bastion, kernel", alice, "web-1@localhost")
-        world.bastion.stop()
-        with world.bastion.config.open("a") as config:
-            config.write('\n[recording]\ndurability = "disk"\n')
-        world.bastion.start()
+        world.configure('[recording]\ndurability = "disk"', restart=True)
         report("bastion, disk", alice, "web-1@localhost")
         resident = Path(f"/proc/{world.bastion.pid}/status").read_text().split("VmRSS:")[1].split("kB")[0]
         print(f"memory of the bastion afterwards: {int(resident) // 1024} MB")

@@ -108,12 +108,7 @@ def test_contents_are_kept_beside_the_manifest_where_the_config_says_so(
     own_world: World, tmp_path: Path
 ) -> None:
     world = own_world
-    world.bastion.stop()
-    settings = world.bastion.config.read_text()
-    world.bastion.config.write_text(
-        settings.replace("[server]", "[recording]\nfile_contents = true\n\n[server]")
-    )
-    world.bastion.start()
+    world.configure("[recording]\nfile_contents = true", restart=True)
     (tmp_path / "data").write_bytes(b"contents of a file\n" * 100)
     alice = world.certified("alice")
     assert alice.run(str(tmp_path / "data"), "web-1@localhost:up", program="scp").status == 0

@@ -129,10 +129,7 @@ def test_certificate_of_a_foreign_ca_is_refused_and_the_sign_in_says_why(
 
 
 def test_expired_sign_in_is_refused_and_says_when(own_world: World) -> None:
-    config = own_world.bastion.config
-    config.write_text(config.read_text() + '\n[certificates]\nlifetime = "5m"\n')
-    own_world.bastion.stop()
-    own_world.bastion.start()
+    own_world.configure('[certificates]\nlifetime = "5m"', restart=True)
     alice = own_world.certified("alice")
     assert alice.run("web-1@localhost", "true").status == 0
     import sqlite3

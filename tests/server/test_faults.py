@@ -152,10 +152,7 @@ def test_full_disk_ends_the_session_with_a_word_and_nothing_unrecorded_is_delive
     small_disk: Path, tmp_path: Path
 ) -> None:
     with World(tmp_path / "world") as own_world:
-        own_world.bastion.stop()
-        config = own_world.bastion.config
-        config.write_text(config.read_text() + f'\n[recording]\nfolder = "{small_disk}/recordings"\n')
-        own_world.bastion.start()
+        own_world.configure(f'[recording]\nfolder = "{small_disk}/recordings"', restart=True)
         alice = own_world.certified("alice")
         done = alice.run("web-1@localhost", "head -c 200000000 /dev/urandom", timeout=60)
         assert done.status == 74

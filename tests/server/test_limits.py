@@ -26,10 +26,7 @@ max_duration = "3s"
 @pytest.fixture(scope="module")
 def limited(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
     with World(tmp_path_factory.mktemp("limited")) as world:
-        world.bastion.stop()
-        with world.bastion.config.open("a") as config:
-            config.write(LIMITS)
-        world.bastion.start()
+        world.configure(LIMITS, restart=True)
         yield world
 
 
