@@ -12,19 +12,19 @@ from typing import Any
 
 from bastion.connectors.connect import TargetSide
 from bastion.errors import TargetError
+from bastion.relay.client import ClientSide
 from bastion.relay.files import account_of
 from bastion.relay.limits import Activity, watch_limits
 from bastion.sessions.session import AdmittedSession, Outcome
-from bastion.transport.endpoint import ClientEnd, Endpoint
 from recorder.errors import RecordingFailed
 from recorder.events import Event, Exited, Killed
 from recorder.journal import Recording
 
 
 async def _pump(
-    source: Endpoint | TargetSide,
+    source: ClientSide | TargetSide,
     recording: Recording,
-    sink: Endpoint | TargetSide,
+    sink: ClientSide | TargetSide,
     activity: Activity,
     account: Callable[[Sequence[Event]], Sequence[Event]],
 ) -> None:
@@ -35,7 +35,7 @@ async def _pump(
         activity.touch()
 
 
-async def relay(client: ClientEnd, target: TargetSide, session: AdmittedSession) -> Outcome:
+async def relay(client: ClientSide, target: TargetSide, session: AdmittedSession) -> Outcome:
     """Relay a session until one side is gone, it is stopped from outside, or its recording fails."""
     failure: BaseException | None = None
     activity = Activity(asyncio.get_running_loop().time)

@@ -11,12 +11,13 @@ import structlog
 
 from bastion.connectors.connect import Connectors, TargetSide
 from bastion.errors import SessionRefused, TargetError
+from bastion.relay.client import ClientSide
 from bastion.relay.notice import notice, tell
 from bastion.relay.relay import recording_failed, relay
 from bastion.relay.sftp_gate import SftpGate
 from bastion.sessions.admission import Admission
 from bastion.sessions.session import AdmittedSession, Outcome
-from bastion.transport.endpoint import ClientEnd, TargetEnd
+from bastion.transport.endpoint import TargetEnd
 from recorder.errors import RecordingFailed
 
 log = structlog.get_logger()
@@ -28,7 +29,7 @@ TELL_TIMEOUT = 5.0
 
 
 async def run_session(
-    session: AdmittedSession, client: ClientEnd, admission: Admission, connectors: Connectors
+    session: AdmittedSession, client: ClientSide, admission: Admission, connectors: Connectors
 ) -> Outcome:
     """Connect, relay, seal, and say what the person must know. The client's channel stays open."""
     with structlog.contextvars.bound_contextvars(session=session.id):
@@ -47,7 +48,7 @@ async def run_session(
         return await admission.end(session, outcome)
 
 
-async def _say_why(session: AdmittedSession, client: ClientEnd, outcome: Outcome) -> Outcome:
+async def _say_why(session: AdmittedSession, client: ClientSide, outcome: Outcome) -> Outcome:
     try:
         await tell(client, session, outcome.message)
         await client.deliver([])  # until there is room for it
@@ -79,7 +80,7 @@ async def _unless_stopped(session: AdmittedSession, work: Awaitable[T]) -> T | N
         return None
 
 
-async def _connect_and_relay(session: AdmittedSession, client: ClientEnd, connectors: Connectors) -> Outcome:
+async def _connect_and_relay(session: AdmittedSession, client: ClientSide, connectors: Connectors) -> Outcome:
     try:
         async with AsyncExitStack() as stack:
             target = await _unless_stopped(session, stack.enter_async_context(connectors.open(session)))
