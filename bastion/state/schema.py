@@ -104,4 +104,15 @@ STEPS: tuple[tuple[str, ...], ...] = (
         ) STRICT
         """,
     ),
+    (
+        """
+        CREATE TABLE kubeconfig_tokens (
+            digest     TEXT PRIMARY KEY,
+            serial     INTEGER NOT NULL REFERENCES grants (serial),
+            target     TEXT NOT NULL,
+            expires_at REAL NOT NULL
+        ) STRICT
+        """,
+        "CREATE INDEX kubeconfig_tokens_expiry ON kubeconfig_tokens (expires_at)",
+    ),
 )

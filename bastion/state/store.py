@@ -15,6 +15,7 @@ from bastion.state.ca_keys import CaKeys
 from bastion.state.database import Database
 from bastion.state.grants import Grants
 from bastion.state.identities import Identities
+from bastion.state.kubeconfigs import KubeconfigTokens
 from bastion.state.locks import Locks
 from bastion.state.schema import STEPS
 from bastion.state.stops import Stops
@@ -30,6 +31,7 @@ class State:
         self.ca_keys = CaKeys(database, now)
         self.grants = Grants(database, now)
         self.identities = Identities(database, now)
+        self.kubeconfigs = KubeconfigTokens(database, now)
         self.locks = Locks(database, now)
         self.stops = Stops(database, now)
         self.tokens = Tokens(database, now)
