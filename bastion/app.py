@@ -35,6 +35,7 @@ from bastion.sessions.standing import Standing
 from bastion.ssh.arrivals import Arrivals
 from bastion.ssh.connection import Connection
 from bastion.ssh.front import Front
+from bastion.ssh.penalties import Penalties
 from bastion.state.store import State
 from bastion.transport.algorithms import server_options
 from bastion.transport.hooks import Listener
@@ -114,7 +115,9 @@ class Bastion:
             ),
             standing=standing,
             store=store,
-            arrivals=Arrivals(),
+            arrivals=Arrivals(
+                Penalties(exempt=lambda: self._config.server.penalty_exempt, monotonic=time.monotonic)
+            ),
             pending_logins=PendingLogins(),
             supervisor=self._supervisor,
             now=now,

@@ -73,6 +73,10 @@ class Server(Section):
     sign_in_timeout: PositiveDuration = Field(
         timedelta(seconds=180), description="How long a connection may take to sign in before it is closed."
     )
+    penalty_exempt: tuple[Network, ...] = Field(
+        ("127.0.0.0/8", "::1/128"),
+        description="Networks whose failed sign-ins are not counted; others are turned away for a while after many.",
+    )
     drain_timeout: Duration = Field(
         timedelta(seconds=30),
         description="How long running sessions may go on after the bastion is told to stop.",

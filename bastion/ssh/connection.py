@@ -54,27 +54,22 @@ class Connection(ServedConnection):
             conn.abort()
             return
         self.client = Client(address=peer[0], port=peer[1])
-        self._has_arrived = self._front.arrivals.admit(peer[0])
-        if not self._has_arrived:
-            log.warning(
-                "connection.refused", client=str(self.client), reason="too many have not signed in yet"
-            )
+        if problem := self._front.arrivals.admit(peer[0]):
+            log.warning("connection.refused", client=str(self.client), reason=problem)
             conn.abort()
             return
+        self._has_arrived = True
         self._front.supervisor.spawn(self.live(), name=f"connection {self.client}")
 
     def auth_completed(self) -> None:
-        self._settle()
+        self._front.arrivals.leave(self.client.address)
+        self._has_arrived = False
         version = self._conn.get_extra_info("client_version", "")
         self.client = dataclasses.replace(self.client, version=version)
 
-    def _settle(self) -> None:
-        if self._has_arrived:
-            self._front.arrivals.leave(self.client.address)
-            self._has_arrived = False
-
     def connection_lost(self, exc: Exception | None) -> None:
-        self._settle()
+        if self._has_arrived:
+            self._front.arrivals.leave(self.client.address, failures=self._conn.failures)
         if self._sign_in is not None:
             self._sign_in.close()
         super().connection_lost(exc)

@@ -276,6 +276,11 @@ class ServerConnection(_Tuned, SSHServerConnection):
                 return
         super().send_userauth_failure(partial_success)
 
+    @property
+    def failures(self) -> int:
+        """Tries to sign in that failed; the question which ways there are (RFC 4252, "none") is none of them."""
+        return max(0, self._failures - 1)
+
     def add_channel(self, chan: Any) -> int:
         if len(self._channels) >= self.limits.channels:
             raise asyncssh.ChannelOpenError(
