@@ -9,13 +9,21 @@ from bastion.transport.request import SessionRequest
 from recorder.events import Event
 
 
-class ClientSide(Protocol):
-    """Events of a client in, and out to it."""
+class Listener(Protocol):
+    """Whom the bastion's own words are for."""
 
     @property
     def request(self) -> SessionRequest:
         """What the client asked for."""
         ...
+
+    def put(self, events: Sequence[Event]) -> bool:
+        """Pass *events* on without waiting, for a few bytes only; false if the client takes nothing any more."""
+        ...
+
+
+class ClientSide(Listener, Protocol):
+    """Events of a client in, and out to it."""
 
     async def receive(self) -> list[Event]:
         """All events since the last call, at least one; an empty list once the client is gone and drained."""
@@ -23,10 +31,6 @@ class ClientSide(Protocol):
 
     async def deliver(self, events: Sequence[Event]) -> None:
         """Pass *events* on, and wait until there is room for more; a client that is gone takes everything."""
-        ...
-
-    def put(self, events: Sequence[Event]) -> bool:
-        """Pass *events* on without waiting, for a few bytes only; false if the client takes nothing any more."""
         ...
 
     def abort(self) -> None:

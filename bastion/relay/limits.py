@@ -11,7 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import timedelta
 
-from bastion.relay.client import ClientSide
+from bastion.relay.client import Listener
 from bastion.relay.notice import tell
 from bastion.sessions.session import AdmittedSession, Outcome
 from policy.durations import format_duration
@@ -33,7 +33,7 @@ class Activity:
         self.last = self.monotonic()
 
 
-async def watch_limits(session: AdmittedSession, client: ClientSide, activity: Activity) -> None:
+async def watch_limits(session: AdmittedSession, client: Listener, activity: Activity) -> None:
     """Run the clocks of *session* until it is over. Raises RecordingFailed."""
     limits, warning = session.limits, session.warning.total_seconds()
     async with asyncio.TaskGroup() as group:
@@ -44,7 +44,7 @@ async def watch_limits(session: AdmittedSession, client: ClientSide, activity: A
             group.create_task(_end_when_idle(session, client, activity, limits.idle_timeout, warning))
 
 
-async def _tell_of_expiry(session: AdmittedSession, client: ClientSide) -> None:
+async def _tell_of_expiry(session: AdmittedSession, client: Listener) -> None:
     await asyncio.sleep(max(0.0, session.person.expires_at - session.started_at))
     await tell(
         client, session, "your sign-in has expired: this session goes on, new ones need another sign-in"
@@ -52,7 +52,7 @@ async def _tell_of_expiry(session: AdmittedSession, client: ClientSide) -> None:
 
 
 async def _end_after(
-    session: AdmittedSession, client: ClientSide, longest: timedelta, warning: float
+    session: AdmittedSession, client: Listener, longest: timedelta, warning: float
 ) -> None:
     seconds = longest.total_seconds()
     lead = min(warning, seconds / 2)
@@ -63,7 +63,7 @@ async def _end_after(
 
 
 async def _end_when_idle(
-    session: AdmittedSession, client: ClientSide, activity: Activity, longest: timedelta, warning: float
+    session: AdmittedSession, client: Listener, activity: Activity, longest: timedelta, warning: float
 ) -> None:
     seconds = longest.total_seconds()
     lead = min(warning, seconds / 2)

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from bastion.relay.client import ClientSide
+from bastion.relay.client import Listener
 from bastion.runtime.logs import printable
 from bastion.sessions.session import AdmittedSession
 from recorder.events import ErrorOutput, Event, Noted, Output
 
 
-async def tell(client: ClientSide, session: AdmittedSession, text: str) -> None:
+async def tell(client: Listener, session: AdmittedSession, text: str) -> None:
     """Show the person a line of ours. Raises RecordingFailed, and then nothing was shown.
 
     Does not wait for a client that reads nothing: whoever has something to tell has a clock to keep.
@@ -18,7 +18,7 @@ async def tell(client: ClientSide, session: AdmittedSession, text: str) -> None:
     client.put([event])
 
 
-def notice(client: ClientSide, text: str) -> Event:
+def notice(client: Listener, text: str) -> Event:
     """*text* as a line on the client's terminal, or on its stderr where it has none."""
     lines = [f"bastion: {printable(line)}" for line in text.splitlines()]
     if client.request.pty is not None:
