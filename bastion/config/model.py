@@ -122,6 +122,11 @@ class Recording(Section):
         description="Keep the contents of files that go by SFTP, also by scp; else a manifest of them: operation, path,"
         " size, SHA-256 and result.",
     )
+    request_bodies: Switch = Field(
+        False,
+        description="Keep what kubectl sends to create, update or patch something, but never of Secrets; else only how"
+        " much it was.",
+    )
     search: bool = Field(
         True,
         description="Keep the text of sessions in an index beside the recordings, for bastion search. With false no"
