@@ -4,6 +4,8 @@ asyncssh is pinned, and `tests/transport/test_canaries.py` has a test for each n
 
 - **back-pressure of the socket** (asyncssh ignores `pause_writing` of the transport: a client with a huge window that
   stops reading would grow our memory without bound),
+- **windows that hold** (asyncssh gives back a whole window while most of it still waits to be read: behind a slow
+  reader memory grew as fast as the sender could send),
 - **fewer, larger writes** (asyncssh sends an empty IGNORE before every packet, needed for CBC ciphers only, and
   one write a packet),
 - **the proof of identity**: which certificate or key the client proved to hold, which asyncssh does not tell,
@@ -26,8 +28,8 @@ from asyncssh.connection import (
     SSHServerConnection,
     SSHServerConnectionOptions,
 )
-from asyncssh.constants import DISC_BY_APPLICATION, MSG_IGNORE
-from asyncssh.packet import SSHPacket, String
+from asyncssh.constants import DISC_BY_APPLICATION, MSG_CHANNEL_WINDOW_ADJUST, MSG_IGNORE
+from asyncssh.packet import SSHPacket, String, UInt32
 from asyncssh.public_key import SSHOpenSSHCertificate
 
 from bastion.transport.algorithms import MIN_RSA_BITS, SIGNATURE
@@ -183,6 +185,21 @@ class _HeldChannel:
             waiting[-1] = (waiting[-1][0] + data, datatype)
         else:
             super()._accept_data(data, datatype)  # type: ignore[misc]
+
+    def _deliver_data(self, data: bytes, datatype: int | None) -> None:
+        # asyncssh gives back the whole window with the first bytes that are read, whatever still waits: behind a
+        # reader that is slower than its peer, what waits would grow by nearly a window each time it reads again.
+        channel = cast(Any, self)
+        waiting = sum(len(kept) for kept, _ in channel._recv_buf)
+        adjust = channel._init_recv_window - channel._recv_window - waiting
+        if adjust > channel._init_recv_window / 2:
+            channel.send_packet(MSG_CHANNEL_WINDOW_ADJUST, UInt32(adjust))
+            channel._recv_window += adjust
+        window, channel._recv_window = channel._recv_window, channel._init_recv_window
+        try:
+            super()._deliver_data(data, datatype)  # type: ignore[misc]
+        finally:
+            channel._recv_window = window
 
 
 class _ServerChannel(_HeldChannel, SSHServerChannel):  # type: ignore[type-arg]

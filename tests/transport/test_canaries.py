@@ -35,6 +35,7 @@ def test_asyncssh_is_the_version_the_hooks_were_written_for() -> None:
         (connection.SSHServerConnection, "check_certificate_permission", ["self", "permission"]),
         (connection.SSHConnection, "_send_deferred_packets", ["self"]),
         (channel.SSHChannel, "_accept_data", ["self", "data", "datatype"]),
+        (channel.SSHChannel, "_deliver_data", ["self", "data", "datatype"]),
         (channel.SSHServerChannel, "_process_env_request", ["self", "packet"]),
         (channel.SSHChannel, "_flush_send_buf", ["self"]),
         (channel.SSHChannel, "_pause_resume_writing", ["self"]),
