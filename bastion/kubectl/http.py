@@ -112,7 +112,7 @@ class Conversation:
     async def client_gone(self) -> None:
         """Return once the client has gone, or sends on and on without waiting for its answer."""
         while self._ahead <= _MOST_AHEAD:
-            data = await self._read()
+            data = await self.read()
             if not data:
                 return
             self._ahead += len(data)
@@ -146,10 +146,17 @@ class Conversation:
         await self._send(h11.InformationalResponse(status_code=101, headers=raw))
         return self._http.trailing_data[0]
 
+    async def read(self) -> bytes:
+        """What the client sends, whatever it is; b"" once it has gone."""
+        try:
+            return await self._stream.read()
+        except ssl.SSLError:
+            return b""
+
     @property
     def is_over(self) -> bool:
         """Whether no other request can follow."""
-        return self._http.our_state is not h11.DONE or self._http.their_state is not h11.DONE
+        return {self._http.our_state, self._http.their_state} not in ({h11.IDLE}, {h11.DONE})
 
     def _next(self) -> h11.Event | type[h11.NEED_DATA] | type[h11.PAUSED]:
         try:
@@ -160,13 +167,7 @@ class Conversation:
             ) from error
 
     async def _receive(self) -> None:
-        self._http.receive_data(await self._read())
-
-    async def _read(self) -> bytes:
-        try:
-            return await self._stream.read()
-        except ssl.SSLError:
-            return b""
+        self._http.receive_data(await self.read())
 
     async def _send(self, event: h11.Event) -> None:
         if data := self._http.send(event):

@@ -48,8 +48,8 @@ class Kubeconfig:
         options = f" --local-port {self.local_port}" if self.is_forward else ""
         file = f"{self.target}.kubeconfig"
         return [
-            f"# kubectl on {self.target} as {self.user}, until {until:%Y-%m-%d %H:%M} UTC, inside your own SSH connection",
-            f"# to {self.bastion} and nowhere else. The token in it keeps others on your machine out.",
+            f"# kubectl on {self.target} as {self.user}, until {until:%Y-%m-%d %H:%M} UTC.",
+            f"# It works inside your own SSH connection to {self.bastion} alone; the token keeps others out.",
             "#",
             f"#   {self.ssh} kubeconfig {self.target}{options} > {file}",
             f"#   {self.ssh.replace('ssh', f'ssh -N {forward}', 1)} &",

@@ -57,6 +57,11 @@ class TlsEnd:
             self._tls.write(data)
             await self._flush()
 
+    def put(self, data: bytes) -> bool:
+        """Send a few bytes without waiting; false if the client takes nothing any more."""
+        self._tls.write(data)
+        return self._end.put([Output(self._leaving.read())])
+
     async def close(self) -> None:
         """Say that this was all, and close the channel."""
         try:
