@@ -1,6 +1,6 @@
 """The clients of others: each runs a command with input and tells streams and status apart; those that can copy, copy.
 
-Keys and certificates are of OpenSSH's form; PuTTY, whose own form differs, signs in by the code in the terminal.
+Keys and certificates are of OpenSSH's form. Those that know no certificates sign in by the code in the terminal.
 """
 
 from __future__ import annotations
@@ -63,6 +63,12 @@ async def test_asyncssh_through_a_jump(world: World) -> None:
             assert "from asyncssh" in await sftp.listdir(".")
 
 
+def _need_module(name: str) -> None:
+    done = subprocess.run([CLIENTS / "bin/python", "-c", f"import {name}"], capture_output=True, check=False)
+    if done.returncode:
+        pytest.skip(f"{name} is not here; scripts/clients installs it")
+
+
 PARAMIKO = """
 import json, sys, paramiko
 port, key, certificate, known_hosts, given = sys.argv[1:]
@@ -84,10 +90,7 @@ json.dump([status, out == open(given, "rb").read() == open(given + ".back", "rb"
 
 
 def test_paramiko(alice: Client, world: World, tmp_path: Path) -> None:
-    if subprocess.run(
-        [CLIENTS / "bin/python", "-c", "import paramiko"], capture_output=True, check=False
-    ).returncode:
-        pytest.skip("paramiko is not here; scripts/clients installs it")
+    _need_module("paramiko")
     given = tmp_path / "given"
     given.write_bytes(GIVEN)
     arguments: list[str | Path] = [str(alice.port), alice.key, alice.certificate, alice.known_hosts, given]
@@ -97,6 +100,44 @@ def test_paramiko(alice: Client, world: World, tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr.decode()
     assert json.loads(done.stdout) == [7, True, "err\n"]
     assert (world.web_1.home("deploy") / "from paramiko").read_bytes() == GIVEN
+
+
+LIBSSH2 = """
+import json, socket, sys
+from ssh2.session import Session
+port, key, certificate, given = sys.argv[1:]
+session = Session()
+session.handshake(socket.create_connection(("localhost", int(port))))
+session.userauth_publickey_fromfile("web-1", key, "", certificate)
+channel = session.open_session()
+channel.execute("cat; echo err >&2; exit 7")
+sent, back = open(given, "rb").read(), [b"", b""]
+for at in range(0, len(sent), 8192):
+    channel.write(sent[at : at + 8192])
+    if at >= 16384:  # what has come back makes room
+        back[0] += channel.read(8192)[1]
+channel.send_eof()
+for number, read in enumerate((channel.read, channel.read_stderr)):
+    while (piece := read(65536))[0] > 0:
+        back[number] += piece[1]
+channel.wait_eof()
+channel.close()
+channel.wait_closed()
+json.dump([channel.get_exit_status(), back[0] == sent, back[1].decode()], sys.stdout)
+"""
+
+
+def test_libssh2(alice: Client, world: World, tmp_path: Path) -> None:
+    _need_module("ssh2.session")
+    given = tmp_path / "given"
+    given.write_bytes(GIVEN)
+    arguments: list[str | Path] = [str(alice.port), alice.key, alice.certificate, given]
+    done = subprocess.run(
+        [CLIENTS / "bin/python", "-c", LIBSSH2, *arguments], capture_output=True, timeout=40, check=False
+    )
+    assert done.returncode == 0, done.stderr.decode()
+    assert json.loads(done.stdout) == [7, True, "err\n"]
+    check_recorded(world)
 
 
 SSH2 = """
@@ -172,6 +213,25 @@ def test_plink(world: World, tmp_path: Path) -> None:
         "web-1@localhost", "hostname; exit 7", home=tmp_path,
     )  # fmt: skip
     assert (status, "web-1" in shown) == (7, True), shown
+
+
+def test_plink_with_a_certificate(alice: Client, world: World, tmp_path: Path) -> None:
+    """PuTTY keeps key and certificate in a file of its own form; puttygen makes it of OpenSSH's."""
+    plink, puttygen, key = need("plink"), need("puttygen"), tmp_path / "alice.ppk"
+    subprocess.run(
+        [puttygen, alice.key, "--certificate", alice.certificate, "-O", "private", "-o", key],
+        check=True,
+        timeout=20,
+    )
+    done = subprocess.run(
+        [
+            plink, "-batch", "-ssh", "-hostkey", world.host_fingerprint(), "-P", str(world.bastion.port), "-i", key,
+            "web-1@localhost", COMMAND,
+        ],
+        input=GIVEN, capture_output=True, timeout=30, check=False, env={**os.environ, "HOME": str(tmp_path)},
+    )  # fmt: skip
+    assert (done.returncode, done.stdout, done.stderr) == (7, GIVEN, b"err\n")
+    check_recorded(world)
 
 
 @pytest.mark.parametrize("protocol", ["-sftp", "-scp"])
