@@ -19,6 +19,7 @@ from bastion.state.store import State
 from cli.output import Column, clean, json_option, print_json, print_rows
 from cli.settings import Settings, pass_settings
 from policy.explain import Explanation, RuleAccount, explain
+from policy.forwarding import End, listening_end
 from policy.match import Subject, TargetFacts
 from policy.rules import ACTIONS, Action
 
@@ -41,6 +42,9 @@ def policy() -> None:
 @click.option("--groups", metavar="A,B", help="The user's groups; by default those of the last sign-in.")
 @click.option("--login", help="Ask about this login on the target; by default about any.")
 @click.option("--action", type=click.Choice(ACTIONS), help="Ask about this action; by default about any.")
+@click.option(
+    "--end", metavar="HOST:PORT", help="With the action forward or listen: to or at this end, or socket."
+)
 @json_option
 @pass_settings
 def explain_command(
@@ -50,15 +54,18 @@ def explain_command(
     groups: str | None,
     login: str | None,
     action: Action | None,
+    end: str | None,
     as_json: bool,
 ) -> None:
     """Explain what USER may do on TARGET, and what every rule says to it."""
     config = settings.config
     facts = _facts(config, target)
     known = asyncio.run(_last_groups(config, user)) if groups is None else _named_groups(groups)
-    explanation = explain(
-        config.policy.rules, Subject(user=user, groups=known.names), facts, login=login, action=action
-    )
+    if end is not None and action not in ("forward", "listen"):
+        raise click.UsageError("--end goes with --action forward or --action listen")
+    subject = Subject(user=user, groups=known.names)
+    wanted = _end(end, is_listening=action == "listen") if end is not None else None
+    explanation = explain(config.policy.rules, subject, facts, login=login, action=action, end=wanted)
     if as_json:
         print_json(_as_data(explanation, known))
     else:
@@ -72,6 +79,20 @@ def _facts(config: Config, name: str) -> TargetFacts:
         instead = f"Did you mean {close[0]}?" if close else "bastion target list shows those there are."
         raise ConfigError(f"the configuration has no target {name}", hint=instead)
     return TargetFacts(name=found.name, kind=found.kind, labels=found.labels)
+
+
+def _end(text: str, *, is_listening: bool) -> End:
+    if text.startswith("/"):
+        end = End(path=text)
+    else:
+        host, _, port = text.rpartition(":")
+        if not host or not port.isdecimal():
+            raise click.UsageError("write --end as HOST:PORT, [ADDRESS]:PORT or /a/socket")
+        bare = host.removeprefix("[").removesuffix("]")
+        end = listening_end(bare, int(port)) if is_listening else End(host=bare, port=int(port))
+    if end.problem:
+        raise click.UsageError(f"--end {text}: {end.problem}")
+    return end
 
 
 def _named_groups(text: str) -> Groups:

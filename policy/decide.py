@@ -10,7 +10,8 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 
-from policy.match import Subject, TargetFacts, is_for, is_match, logins_of
+from policy.forwarding import End
+from policy.match import Subject, TargetFacts, ends_of, is_for, is_match, logins_of
 from policy.patterns import any_matches, is_concrete, is_login, some_login
 from policy.rules import ACTIONS, Action, AuditorRule, Rule, actions_on
 
@@ -35,6 +36,10 @@ DOING: dict[Action, str] = {
     "exec": "run a command",
     "sftp": "transfer files",
     "connect": "connect a client of your own",
+    "forward": "forward connections",
+    "listen": "listen for connections",
+    "agent": "use your agent",
+    "x11": "open windows",
 }
 """Actions as words that stand after "may"."""
 
@@ -82,10 +87,15 @@ class Way:
 
 
 def decide(
-    rules: Sequence[Rule], subject: Subject, target: TargetFacts, login: str, action: Action
+    rules: Sequence[Rule],
+    subject: Subject,
+    target: TargetFacts,
+    login: str,
+    action: Action,
+    end: End | None = None,
 ) -> Decision:
-    """Whether *subject* may do *action* on *target* as *login*."""
-    matching = [rule for rule in rules if is_match(rule, subject, target, login, action)]
+    """Whether *subject* may do *action* on *target* as *login*; forwarding and listening, to or at that *end*."""
+    matching = [rule for rule in rules if is_match(rule, subject, target, login, action, end)]
     denying = next((rule for rule in matching if rule.effect == "deny"), None)
     if not is_login(login):  # "*" in a rule means any login, not any text
         rule, detail = None, "not the syntax of a login"
@@ -95,12 +105,12 @@ def decide(
         rule, detail = None, "no allow rule matches"
     else:
         rule, detail = matching[0].name, f"rule {matching[0].name!r} allows it"
-        reason = f"you may {DOING[action]} on {target.name} as {login}"
+        reason = f"you may {_doing(action, end)} on {target.name} as {login}"
         return Decision(allowed=True, reason=reason, rule=rule, detail=detail, granting=tuple(matching))
     if not may_reach(rules, subject, target):
         return no_such_target(target.name, rule=rule, detail=detail)
     return Decision(
-        allowed=False, reason=_refusal(rules, subject, target, login, action), rule=rule, detail=detail
+        allowed=False, reason=_refusal(rules, subject, target, login, action, end), rule=rule, detail=detail
     )
 
 
@@ -154,7 +164,12 @@ def ways(
     here = [rule for rule in rules if is_match(rule, subject, target)]
     denies = [rule for rule in here if rule.effect == "deny"]
     denied = {
-        action: tuple(p for rule in denies if action in rule.actions for p in logins_of(rule, subject))
+        action: tuple(
+            pattern
+            for rule in denies
+            if action in rule.actions and not ends_of(rule, action)
+            for pattern in logins_of(rule, subject)
+        )
         for action in actions
         if action in actions_on(target.kind)
     }
@@ -167,13 +182,35 @@ def ways(
                     yield Way(pattern=pattern, login=login, action=action)
 
 
-def _refusal(rules: Sequence[Rule], subject: Subject, target: TargetFacts, login: str, action: Action) -> str:
+def _is_open(
+    rules: Sequence[Rule], subject: Subject, target: TargetFacts, login: str, action: Action, end: End
+) -> bool:
+    matching = [rule.effect for rule in rules if is_match(rule, subject, target, login, action, end)]
+    return bool(matching) and "deny" not in matching
+
+
+def _doing(action: Action, end: End | None) -> str:
+    if end is None:
+        return DOING[action]
+    return f"{DOING[action]} {'at' if action == 'listen' else 'to'} {end}"
+
+
+def _refusal(
+    rules: Sequence[Rule],
+    subject: Subject,
+    target: TargetFacts,
+    login: str,
+    action: Action,
+    end: End | None,
+) -> str:
     """A person who may reach *target* hears what they may not do there, and as whom they may."""
     if not is_login(login):
         return f"{quoted(login)} cannot be a login"
     others = logins(rules, subject, target, [action])
+    if end is not None:
+        others = [each for each in others if _is_open(rules, subject, target, each, action, end)]
     instead = f"; you may as {', '.join(others)}" if others else ""
-    return f"no rule lets you {DOING[action]} on {target.name} as {login}{instead}"
+    return f"no rule lets you {_doing(action, end)} on {target.name} as {login}{instead}"
 
 
 def quoted(text: str) -> str:

@@ -9,8 +9,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from policy.decide import DOING, Decision, decide, logins, may_reach, no_such_target, ways
+from policy.forwarding import End
 from policy.match import Mismatch, Subject, TargetFacts, mismatches
-from policy.rules import Action, Rule, actions_on
+from policy.rules import FORWARDING, Action, Rule, actions_on
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,24 +48,30 @@ def explain(
     target: TargetFacts,
     login: str | None = None,
     action: Action | None = None,
+    end: End | None = None,
 ) -> Explanation:
-    """Account for what *subject* may do on *target*; without a login or an action, for any of them."""
+    """Account for what *subject* may do on *target*; without a login or an action, for any of them.
+
+    *end* is that of an action that has one. Of forwarding, the logins tell only where it is open.
+    """
     open_logins: dict[Action, tuple[str, ...]] = {
-        a: tuple(logins(rules, subject, target, [a])) for a in actions_on(target.kind)
+        a: found
+        for a in actions_on(target.kind)
+        if (found := tuple(logins(rules, subject, target, [a]))) or a not in FORWARDING
     }
     return Explanation(
         subject=subject,
         target=target,
         login=login,
         action=action,
-        decision=_decision(rules, subject, target, login, action),
+        decision=_decision(rules, subject, target, login, action, end),
         rules=tuple(
             RuleAccount(
                 name=rule.name,
                 effect=rule.effect,
                 logins=rule.logins,
                 actions=rule.actions,
-                mismatches=tuple(mismatches(rule, subject, target, login, action)),
+                mismatches=tuple(mismatches(rule, subject, target, login, action, end)),
             )
             for rule in rules
         ),
@@ -73,7 +80,12 @@ def explain(
 
 
 def _decision(
-    rules: Sequence[Rule], subject: Subject, target: TargetFacts, login: str | None, action: Action | None
+    rules: Sequence[Rule],
+    subject: Subject,
+    target: TargetFacts,
+    login: str | None,
+    action: Action | None,
+    end: End | None,
 ) -> Decision:
     """The decision on the attempt asked about; of several, the first that is a yes, or else the first no."""
     actions = actions_on(target.kind) if action is None else (action,)
@@ -81,7 +93,7 @@ def _decision(
         attempts = [(way.login, way.action) for way in ways(rules, subject, target, actions)]
     else:
         attempts = [(login, tried) for tried in actions]
-    decisions = [decide(rules, subject, target, *attempt) for attempt in attempts]
+    decisions = [decide(rules, subject, target, *attempt, end) for attempt in attempts]
     if not decisions:
         detail = "no allow rule matches, or denies outweigh those that do"
         if not may_reach(rules, subject, target):

@@ -11,10 +11,11 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Literal
 
+from policy.forwarding import End, fits
 from policy.patterns import any_matches, login_pattern, matches
 from policy.rules import Action, AuditorRule, Rule, actions_on
 
-Aspect = Literal["who", "target", "labels", "login", "action"]
+Aspect = Literal["who", "target", "labels", "login", "action", "end"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,9 +45,17 @@ class Mismatch:
 
 
 def mismatches(
-    rule: Rule, subject: Subject, target: TargetFacts, login: str | None = None, action: Action | None = None
+    rule: Rule,
+    subject: Subject,
+    target: TargetFacts,
+    login: str | None = None,
+    action: Action | None = None,
+    end: End | None = None,
 ) -> Iterator[Mismatch]:
-    """Every reason why *rule* does not match; none if it does. A login or an action that is None is not asked about."""
+    """Every reason why *rule* does not match; none if it does. A login or an action that is None is not asked about.
+
+    Without an *end*, an action that has one is asked about for some end: a deny of certain ends does not match then.
+    """
     if not is_for(rule, subject):
         wanted = [f"group {group}" for group in rule.groups] + [f"user {user}" for user in rule.users]
         found = (
@@ -63,6 +72,10 @@ def mismatches(
     elif action is not None and action not in actions_on(target.kind):
         offered = f"what there is on targets of the kind {target.kind}: {_listed(actions_on(target.kind))}"
         yield Mismatch(aspect="action", wanted=offered, found=action)
+    if action is not None and (ends := ends_of(rule, action)):
+        is_fit = fits(ends, end) if end is not None else rule.effect == "allow"
+        if not is_fit:
+            yield Mismatch(aspect="end", wanted=_listed(ends), found=str(end or "any end"))
 
 
 def target_mismatches(rule: Rule, target: TargetFacts) -> Iterator[Mismatch]:
@@ -76,11 +89,27 @@ def target_mismatches(rule: Rule, target: TargetFacts) -> Iterator[Mismatch]:
             yield Mismatch(aspect="labels", wanted=f"{label}={pattern}", found=found)
 
 
+def ends_of(rule: Rule, action: Action) -> tuple[str, ...]:
+    """The ends that *rule* is for in *action*; none where it has no ends, or is for all of them."""
+    match action:
+        case "forward":
+            return rule.forward
+        case "listen":
+            return rule.listen
+        case _:
+            return ()
+
+
 def is_match(
-    rule: Rule, subject: Subject, target: TargetFacts, login: str | None = None, action: Action | None = None
+    rule: Rule,
+    subject: Subject,
+    target: TargetFacts,
+    login: str | None = None,
+    action: Action | None = None,
+    end: End | None = None,
 ) -> bool:
     """Whether *rule* matches."""
-    return next(mismatches(rule, subject, target, login, action), None) is None
+    return next(mismatches(rule, subject, target, login, action, end), None) is None
 
 
 def names_target(rule: Rule, target: TargetFacts) -> bool:

@@ -12,13 +12,17 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validat
 
 from policy.durations import PositiveDuration
 from policy.files import FileTerms
+from policy.forwarding import EndPattern
 from policy.patterns import check_login_pattern
 
-Action = Literal["shell", "exec", "sftp", "connect"]
+Action = Literal["shell", "exec", "sftp", "connect", "forward", "listen", "agent", "x11"]
 ACTIONS: tuple[Action, ...] = get_args(Action)
+FORWARDING: tuple[Action, ...] = ("forward", "listen", "agent", "x11")
+"""What is granted by settings of the same names, and never by a rule that does not name them."""
+_BY_DEFAULT: tuple[Action, ...] = ("shell", "exec", "connect")
 _ON_DATA: tuple[Action, ...] = ("shell", "exec", "connect")
 _ON: dict[str, tuple[Action, ...]] = {
-    "ssh": ("shell", "exec", "sftp"),
+    "ssh": ("shell", "exec", "sftp", *FORWARDING),
     "postgres": _ON_DATA,
     "kubernetes": _ON_DATA,
 }
@@ -47,7 +51,7 @@ def _any_if_denying(data: dict[str, Any]) -> tuple[str, ...]:
 
 
 def _default_actions(data: dict[str, Any]) -> tuple[Action, ...]:
-    return ACTIONS if data.get("effect") == "deny" else ("shell", "exec", "connect")
+    return ACTIONS if data.get("effect") == "deny" else _BY_DEFAULT
 
 
 class Rule(BaseModel):
@@ -90,9 +94,24 @@ class Rule(BaseModel):
     actions: tuple[Action, ...] = Field(
         default_factory=_default_actions,
         description="What may be done: shell, exec (one command), sftp, connect (a client of one's own to a database"
-        " or a cluster). Left out, an allow rule is for all but sftp, a deny rule for everything.",
+        " or a cluster). Left out, an allow rule is for all of these but sftp, a deny rule for everything. forward,"
+        " listen, agent and x11 are added by the settings of these names; a deny rule may name them here.",
         examples=[["shell", "exec"]],
     )
+
+    forward: tuple[EndPattern, ...] = Field(
+        (),
+        description="Where connections may be forwarded to (ssh -L, -D): host:port as seen from the target, with"
+        " wildcards, networks and ranges of ports, or paths of sockets. In a deny rule: where they may not.",
+        examples=[["localhost:80", "*.internal:5432", "10.0.0.0/8:8000-8099", "/run/app.sock"]],
+    )
+    listen: tuple[EndPattern, ...] = Field(
+        (),
+        description="Where on the target connections may be waited for (ssh -R), in the same way.",
+        examples=[["localhost:9000-9099"]],
+    )
+    agent: bool = Field(False, description="Whether sessions may use the person's SSH agent (ssh -A).")
+    x11: bool = Field(False, description="Whether sessions may open windows on the person's screen (ssh -X).")
 
     idle_timeout: PositiveDuration | None = Field(
         None,
@@ -107,9 +126,23 @@ class Rule(BaseModel):
         None, description="How far it lets files be copied; without it, all of them."
     )
 
+    @model_validator(mode="before")
+    @classmethod
+    def _adds_forwarding(cls, data: Any) -> Any:
+        """What is granted or denied by a setting of its own counts among the actions."""
+        if not isinstance(data, dict) or not (named := [word for word in FORWARDING if data.get(word)]):
+            return data
+        actions = data.get("actions", () if data.get("effect") == "deny" else _BY_DEFAULT)
+        if not isinstance(actions, list | tuple):
+            return data
+        return {**data, "actions": [*actions, *(word for word in named if word not in actions)]}
+
     @model_validator(mode="after")
     def _says_enough(self) -> Self:
         given = self.model_fields_set
+        for word, ends in (("forward", self.forward), ("listen", self.listen)):
+            if self.effect == "allow" and word in self.actions and not ends:
+                raise ValueError(f'say where: {word} = ["localhost:80"]; "*:*" is every host and port')
         if self.effect == "deny" and (limits := sorted(given & _LIMITS)):
             raise ValueError(f"a deny rule allows nothing that {limits[0]} could limit")
         if not given & {"groups", "users"}:

@@ -102,7 +102,8 @@ def test_all_errors_are_reported_at_once_each_with_its_place(write: Write) -> No
         "targets[0].port: must be at most 65535",
         "targets[1].name: 'sessions' is a command of the bastion; choose another name",
         "policy.rules[0].logins[0]: the only placeholder in a login is {user}",
-        "policy.rules[0].actions[1]: must be 'shell', 'exec', 'sftp' or 'connect'",
+        "policy.rules[0].actions[1]: must be 'shell', 'exec', 'sftp', 'connect', 'forward',"
+        " 'listen', 'agent' or 'x11'",
         "targets[0].address: write the port in 'port', not in the address",
     ]
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from hypothesis import strategies as st
 
 from policy.decide import Subject, TargetFacts
@@ -28,9 +30,16 @@ def _tuples(values: list[str]) -> st.SearchStrategy[tuple[str, ...]]:
     return st.lists(st.sampled_from(values), max_size=2, unique=True).map(tuple)
 
 
+def _rule(actions: tuple[Action, ...], **settings: Any) -> Rule:
+    ends: dict[str, Any] = {word: ("*:*",) for word in ("forward", "listen") if word in actions}
+    if settings["effect"] == "deny":
+        ends = {}
+    return Rule(actions=actions, **ends, **settings)
+
+
 def rules(effect: str) -> st.SearchStrategy[Rule]:
     return st.builds(
-        Rule,
+        _rule,
         name=st.sampled_from(["SECRET-1", "SECRET-2", "SECRET-3"]),
         effect=st.just(effect),
         groups=_tuples(["g", "h", "*", "x?"]),
