@@ -6,6 +6,7 @@ Knows processes and deadlines, not what the programs are for.
 from __future__ import annotations
 
 import os
+import random
 import signal
 import socket
 import subprocess
@@ -22,11 +23,12 @@ class RigError(Exception):
 
 
 def free_port() -> int:
-    """A TCP port of 127.0.0.1 that is free now; whoever binds it must be ready to lose the race for it."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
+    """A TCP port of 127.0.0.1 that is free now; whoever binds it must be ready to lose the race for it.
+
+    It lies below those that systems give to outgoing connections, so that none takes it while its server restarts; and
+    it is a random one, for tests that run side by side.
+    """
+    return next_free(random.randrange(10_000, 32_000))
 
 
 def next_free(port: int) -> int:

@@ -22,7 +22,7 @@ from urllib.parse import urlsplit
 from tests import browser
 from tests.rig.bastion import Bastion
 from tests.rig.openssh import Client, fingerprint
-from tests.rig.process import RigError, descendants, end_all, next_free, running, wait_until
+from tests.rig.process import RigError, descendants, end_all, free_port, next_free, running, wait_until
 from tests.rig.sshd import Sshd
 
 USER_CODE = re.compile(r"^\s+([A-Z]{4}-[A-Z]{4})\s*$", re.MULTILINE)
@@ -82,7 +82,7 @@ class World:
         """
         self.folder = folder.absolute()
         self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        self._ports = {"server": port, "development_issuer": issuer_port}
+        self._ports = {"server": port or free_port(), "development_issuer": issuer_port or free_port()}
         self.web_1 = Sshd(self.folder / "web-1", name="web-1", logins=("deploy", "ops"))
         self.web_2 = Sshd(self.folder / "web-2", name="web-2", logins=("deploy", "ops"))
         self.bastion = Bastion(self.folder / "bastion.toml")
