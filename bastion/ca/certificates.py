@@ -20,6 +20,7 @@ from asyncssh.packet import String, UInt32, UInt64
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
 
 from bastion.errors import SignInError
+from bastion.transport.algorithms import MIN_RSA_BITS
 
 Permit = Literal["permit-pty", "permit-port-forwarding"]
 """The extensions a certificate may carry. Agent and X11 forwarding and ~/.ssh/rc are never among them."""
@@ -29,7 +30,6 @@ _KEY_ID = re.compile(r"[!-~]{1,256}")
 _SUBJECT_KEYS = re.compile(
     rb"ssh-ed25519|ssh-rsa|ecdsa-sha2-nistp\d+|sk-(ssh-ed25519|ecdsa-sha2-nistp256)@openssh\.com"
 )
-_LEAST_RSA_BITS = 2048
 
 
 class Signer(Protocol):
@@ -101,9 +101,9 @@ def check_subject_key(key: asyncssh.SSHKey) -> None:
             f"Keys of the type {key.get_algorithm()} are not certified.",
             hint="Make another one: ssh-keygen -t ed25519",
         )
-    if isinstance(rsa := key.convert_to_public().pyca_key, RSAPublicKey) and rsa.key_size < _LEAST_RSA_BITS:
+    if isinstance(rsa := key.convert_to_public().pyca_key, RSAPublicKey) and rsa.key_size < MIN_RSA_BITS:
         raise SignInError(
-            f"This RSA key has {rsa.key_size} bits; at least {_LEAST_RSA_BITS} are needed.",
+            f"This RSA key has {rsa.key_size} bits; at least {MIN_RSA_BITS} are needed.",
             hint="Make another one: ssh-keygen -t ed25519",
         )
 
