@@ -12,6 +12,20 @@ from tests.rig.openssh import Client
 from tests.rig.world import World
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--kubernetes",
+        metavar="KUBECONFIG",
+        help="Run the tests of clusters against this one, not against a double.",
+    )
+    parser.addoption(
+        "--kubernetes-image",
+        metavar="IMAGE",
+        default="busybox:1",
+        help="What to run in its pods; it needs a shell.",
+    )
+
+
 @pytest.fixture(scope="module")
 def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
     """A running bastion with the targets web-1 and web-2, for the tests of one module together."""

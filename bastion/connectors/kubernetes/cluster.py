@@ -1,0 +1,391 @@
+"""A Kubernetes cluster, opened: asked over verified TLS with the bastion's credential, in one person's name.
+
+All that talks to clusters goes through here, so that who is impersonated and what is shown stands in one place. What a
+cluster says in refusing is passed on in its words; what the bastion shows it is in no message.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import ssl
+import time
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import Any, NoReturn
+from urllib.parse import quote, urlencode, urlsplit
+
+import httpx2
+import structlog
+import websockets.asyncio.client
+from websockets.exceptions import InvalidHandshake, InvalidStatus
+from websockets.typing import Subprotocol
+
+from bastion.config.targets import KubernetesTarget
+from bastion.connectors.kubernetes.credential import Bearer
+from bastion.connectors.kubernetes.kubeconfig import Access, access_to
+from bastion.errors import ConfigError, TargetError
+from bastion.identity.person import Person
+from bastion.sessions.session import AdmittedSession
+from policy.patterns import any_matches
+
+log = structlog.get_logger()
+
+ANSWER_TIMEOUT = 30.0
+"""Seconds that a cluster may take to answer a question of ours."""
+
+LARGEST_ANSWER = 32 * 1024 * 1024
+LARGEST_MESSAGE = 4 * 1024 * 1024
+"""Bytes of one message in a WebSocket; a kubelet sends 32 KiB."""
+MESSAGES_WAITING = 8
+"""Messages that may wait to be read before the cluster is made to wait."""
+
+SESSION_EXTRA = "bastion-session"
+"""The extra of an impersonated user under which a cluster's audit log has the id of the session."""
+
+_OF_THE_CLUSTER = "system:"
+"""How names begin that mean something to Kubernetes itself, such as system:masters."""
+
+Headers = list[tuple[str, str]]
+
+
+class ClusterRefused(TargetError):
+    """The cluster answered with a refusal; *status* is that of HTTP, *reason* that of the Status object."""
+
+    def __init__(self, message: str, *, status: int, reason: str = "", hint: str = "") -> None:
+        super().__init__(message, hint=hint)
+        self.status = status
+        self.reason = reason
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Impersonated:
+    """In whose name a cluster is asked, and in which session."""
+
+    user: str
+    groups: tuple[str, ...] = ()
+    session: str = ""
+
+    @classmethod
+    def of(cls, target: KubernetesTarget, person: Person, login: str, session: str = "") -> Impersonated:
+        """*person* as *login*, with those of their groups that *target* is told.
+
+        Groups of the cluster's own are never among them: they are granted in the cluster, not by a sign-in.
+        """
+        groups = tuple(
+            group
+            for group in person.groups
+            if any_matches(target.impersonate_groups, group)
+            and not group.startswith(_OF_THE_CLUSTER)
+            and group.isprintable()
+        )
+        return cls(user=login, groups=groups, session=session)
+
+    @property
+    def headers(self) -> Headers:
+        headers = [("Impersonate-User", self.user)]
+        headers += [("Impersonate-Group", group) for group in self.groups]
+        if self.session:
+            headers.append((f"Impersonate-Extra-{SESSION_EXTRA}", self.session))
+        return headers
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Answer:
+    """The answer of a cluster, as it comes: not decompressed, not collected."""
+
+    status: int
+    headers: Headers
+    _response: httpx2.Response
+    _name: str
+
+    async def pieces(self) -> AsyncIterator[bytes]:
+        """The body. Raises TargetError when it breaks off."""
+        with _told_as_errors_of(self._name):
+            async for piece in self._response.aiter_raw():
+                yield piece
+
+    async def read(self, limit: int = LARGEST_ANSWER) -> bytes:
+        """The whole body. Raises TargetError, also when it is longer than *limit*."""
+        content = bytearray()
+        async for piece in self.pieces():
+            content += piece
+            if len(content) > limit:
+                raise TargetError(f"{self._name} answers with more than {limit // (1024 * 1024)} MiB")
+        return bytes(content)
+
+
+class Cluster:
+    """One cluster, asked in the name of *who*; None is the bastion in its own name."""
+
+    def __init__(
+        self,
+        target: KubernetesTarget,
+        access: Access,
+        bearer: Bearer,
+        tls: ssl.SSLContext,
+        who: Impersonated | None,
+    ) -> None:
+        self.target = target
+        self.name = target.name
+        self.namespace = target.namespace or access.namespace or "default"
+        """The namespace of whoever names none."""
+        self._access = access
+        self._bearer = bearer
+        self._tls = tls
+        self._who = who
+        self._patience = target.connect_timeout.total_seconds()
+        self._http = httpx2.AsyncClient(
+            verify=tls,
+            trust_env=False,
+            follow_redirects=False,
+            timeout=httpx2.Timeout(None, connect=self._patience),
+            limits=httpx2.Limits(max_connections=None, max_keepalive_connections=4),
+        )
+
+    async def close(self) -> None:
+        """Close connections that are kept open."""
+        await self._http.aclose()
+
+    @asynccontextmanager
+    async def request(
+        self,
+        method: str,
+        target: str,
+        headers: Sequence[tuple[str, str]] = (),
+        body: bytes = b"",
+    ) -> AsyncIterator[Answer]:
+        """Ask for *target*, a path with its query as it goes over the wire. Raises TargetError when none answers."""
+        extensions: dict[str, Any] = {"target": self._raw(target).encode("ascii")}
+        if self._access.server_name:
+            extensions["sni_hostname"] = self._access.server_name
+        request = self._http.build_request(
+            method,
+            self._access.server,
+            headers=[(name.encode(), value.encode()) for name, value in [*headers, *await self._identity()]],
+            content=body or None,
+            extensions=extensions,
+        )
+        if not any(name.lower() == "accept-encoding" for name, _ in headers):
+            request.headers["Accept-Encoding"] = "identity"
+        with _told_as_errors_of(self.name):
+            response = await self._http.send(request, stream=True)
+        try:
+            pairs = [
+                (name.decode("latin-1"), value.decode("latin-1")) for name, value in response.headers.raw
+            ]
+            yield Answer(status=response.status_code, headers=pairs, _response=response, _name=self.name)
+        finally:
+            await response.aclose()
+
+    async def get(
+        self, path: str, query: Mapping[str, str] | None = None, *, accept: str = "application/json"
+    ) -> dict[str, Any]:
+        """The object at *path*. Raises ClusterRefused with the cluster's own words, or TargetError."""
+        return await self._ask("GET", path_with(path, query), [("Accept", accept)], b"")
+
+    async def create(self, path: str, content: Mapping[str, Any]) -> dict[str, Any]:
+        """Post *content* to *path*, and return what became of it. Raises as `get` does."""
+        headers = [("Accept", "application/json"), ("Content-Type", "application/json")]
+        return await self._ask("POST", path, headers, json.dumps(content).encode())
+
+    async def _ask(self, method: str, target: str, headers: Headers, body: bytes) -> dict[str, Any]:
+        try:
+            async with asyncio.timeout(ANSWER_TIMEOUT), self.request(method, target, headers, body) as answer:
+                content = await answer.read()
+                if not 200 <= answer.status < 300:
+                    raise refusal(self.name, answer.status, content)
+        except TimeoutError:
+            raise TargetError(f"{self.name} did not answer within {ANSWER_TIMEOUT:g} seconds") from None
+        document = _object(content)
+        if document is None:
+            raise TargetError(f"{self.name} did not answer with an object of Kubernetes")
+        return document
+
+    async def connect(
+        self,
+        target: str,
+        protocols: Sequence[str],
+        headers: Sequence[tuple[str, str]] = (),
+    ) -> websockets.asyncio.client.ClientConnection:
+        """A WebSocket to *target*, which speaks one of *protocols*. Raises ClusterRefused or TargetError."""
+        url = urlsplit(self._access.server)
+        try:
+            return await _Connecting(
+                f"wss://{url.netloc}{self._raw(target)}",
+                ssl=self._tls,
+                server_hostname=self._access.server_name or url.hostname,
+                additional_headers=[*headers, *await self._identity()],
+                subprotocols=[Subprotocol(protocol) for protocol in protocols],
+                compression=None,
+                proxy=None,
+                user_agent_header=None,
+                open_timeout=self._patience,
+                close_timeout=2,
+                max_size=LARGEST_MESSAGE,
+                max_queue=MESSAGES_WAITING,
+            )
+        except InvalidStatus as error:
+            raise refusal(self.name, error.response.status_code, bytes(error.response.body or b"")) from None
+        except TimeoutError:
+            raise _silent(self.name, self._patience) from None
+        except ssl.SSLError as error:
+            raise _untrusted(self.name, error) from error
+        except (InvalidHandshake, OSError, EOFError) as error:
+            raise TargetError(f"{self.name} does not open a stream: {_reason(error)}") from None
+
+    def _raw(self, target: str) -> str:
+        return urlsplit(self._access.server).path + target
+
+    async def _identity(self) -> Headers:
+        try:
+            token = await self._bearer.token()
+        except ConfigError as error:
+            unusable(self.target, error)
+        shown = [("Authorization", f"Bearer {token.reveal()}")] if token is not None else []
+        return shown + (self._who.headers if self._who is not None else [])
+
+
+class _Connecting(websockets.asyncio.client.connect):
+    """Opens a WebSocket where it was told to, and nowhere else: the request has a credential in it."""
+
+    def process_redirect(self, exc: Exception) -> Exception:
+        return exc
+
+
+@asynccontextmanager
+async def open_cluster(
+    target: KubernetesTarget, who: Impersonated | None, *, now: Callable[[], float] = time.time
+) -> AsyncIterator[Cluster]:
+    """*target*, to be asked in the name of *who*. Nothing is sent yet. Raises TargetError."""
+    try:
+        access = access_to(target)
+        bearer = Bearer(source=access.token, plugin=access.plugin, issued=None, now=now)
+        context = await _tls(access, bearer)
+    except ConfigError as error:
+        unusable(target, error)
+    cluster = Cluster(target, access, bearer, context, who)
+    try:
+        yield cluster
+    finally:
+        await cluster.close()
+
+
+@asynccontextmanager
+async def open_cluster_for(session: AdmittedSession, target: KubernetesTarget) -> AsyncIterator[Cluster]:
+    """*target* in the name of the person of *session*, and with its id in the cluster's audit log."""
+    who = Impersonated.of(target, session.person, session.login, session.id)
+    async with open_cluster(target, who) as cluster:
+        yield cluster
+
+
+def path_with(path: str, query: Mapping[str, str] | Sequence[tuple[str, str]] | None) -> str:
+    """*path* with *query* behind it, as it goes over the wire."""
+    return f"{path}?{urlencode(query)}" if query else path
+
+
+def pod_path(namespace: str, pod: str = "", subresource: str = "") -> str:
+    """The path of the pods of *namespace*, of one of them, or of something of it; names cannot lead elsewhere."""
+    parts = [quote(part, safe="") for part in (namespace, "pods", pod, subresource) if part]
+    return f"/api/v1/namespaces/{'/'.join(parts)}"
+
+
+def refusal(name: str, status: int, content: bytes) -> ClusterRefused:
+    """What a cluster said in refusing, in its own words where it gave any (meta/v1 Status)."""
+    document = _object(content) or {}
+    message, reason = (document.get(key) for key in ("message", "reason"))
+    said = message if isinstance(message, str) and message else f"HTTP status {status}"
+    if status == 401:  # not the person's credential, and so not theirs to mend
+        log.error("cluster.credential-refused", target=name, reason=said)
+        return ClusterRefused(
+            f"{name} does not let the bastion in",
+            status=status,
+            reason="Unauthorized",
+            hint=f"People who run the bastion see why with: bastion target check {name}",
+        )
+    return ClusterRefused(
+        f"{name} refused: {said[:500]}", status=status, reason=reason if isinstance(reason, str) else ""
+    )
+
+
+def unusable(target: KubernetesTarget, error: ConfigError) -> NoReturn:
+    """Raise TargetError: what is wrong with the bastion's own credential is for the log, not for who uses it."""
+    log.error("cluster.unusable", target=target.name, reason=error.message, hint=error.hint)
+    raise TargetError(
+        f"the bastion has no usable credential for {target.name}",
+        hint=f"People who run the bastion see why with: bastion target check {target.name}",
+    ) from error
+
+
+async def _tls(access: Access, bearer: Bearer) -> ssl.SSLContext:
+    """TLS that trusts the CA of the cluster alone, and shows the bastion's certificate if it has one."""
+    try:
+        context = ssl.create_default_context(cadata=access.ca)
+    except ssl.SSLError as error:
+        raise ConfigError("the CA certificate of the cluster is not PEM") from error
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    certificate = access.certificate
+    if access.plugin is not None:
+        await bearer.token()
+        assert bearer.issued is not None
+        certificate = bearer.issued.certificate or certificate
+    if certificate is not None:
+        certificate.load_into(context)
+    return context
+
+
+class _told_as_errors_of:  # noqa: N801 - reads as a verb where it is used
+    """Turn what the HTTP library raises into a TargetError about the cluster of that name."""
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
+        match error:
+            case httpx2.ConnectTimeout():
+                raise _silent(self._name) from None
+            case httpx2.ConnectError() if (cause := _tls_cause(error)) is not None:
+                raise _untrusted(self._name, cause) from None
+            case httpx2.TransportError():
+                raise TargetError(f"{self._name} cannot be reached: {_reason(error)}") from None
+
+
+def _tls_cause(error: BaseException | None) -> ssl.SSLError | None:
+    while error is not None and not isinstance(error, ssl.SSLError):
+        error = error.__cause__ or error.__context__
+    return error
+
+
+def _untrusted(name: str, error: ssl.SSLError) -> TargetError:
+    why = (
+        error.verify_message
+        if isinstance(error, ssl.SSLCertVerificationError)
+        else (error.reason or "TLS failed")
+    )
+    return TargetError(
+        f"{name} does not prove that it is the cluster on record ({why}); the connection was refused",
+        hint="People who run the bastion look at certificate-authority and tls-server-name in its kubeconfig.",
+    )
+
+
+def _silent(name: str, seconds: float | None = None) -> TargetError:
+    within = f" within {seconds:g} seconds" if seconds is not None else ""
+    return TargetError(f"{name} did not answer{within}")
+
+
+def _reason(error: BaseException) -> str:
+    if isinstance(error, OSError) and error.strerror:
+        return error.strerror.lower()
+    return str(error) or type(error).__name__
+
+
+def _object(content: bytes) -> dict[str, Any] | None:
+    try:
+        document = json.loads(content)
+    except (ValueError, RecursionError):
+        return None
+    return document if isinstance(document, dict) else None

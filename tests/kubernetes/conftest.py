@@ -1,0 +1,92 @@
+"""The cluster that tests use: the double, or the one of `scripts/test --kubernetes KUBECONFIG`."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+import uuid
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from bastion.config.targets import KubernetesTarget
+from tests.kubernetes.double import Double
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Place:
+    """A pod to work in: where it is, and the kubeconfig of somebody who may impersonate."""
+
+    kubeconfig: Path
+    namespace: str
+    pod: str
+    container: str
+    double: Double | None
+
+    def target(self, **more: object) -> KubernetesTarget:
+        """The cluster as a target of the bastion."""
+        settings: dict[str, object] = {
+            "kind": "kubernetes",
+            "name": "prod-k8s",
+            "kubeconfig": self.kubeconfig,
+        }
+        return KubernetesTarget.model_validate(settings | {"namespace": self.namespace} | more)
+
+    def toml(self, *lines: str) -> str:
+        """The same as a section of a configuration."""
+        head = ["[[targets]]", 'kind = "kubernetes"', 'name = "prod-k8s"', 'labels = { env = "production" }']
+        head += [
+            f"kubeconfig = {json.dumps(str(self.kubeconfig))}",
+            f"namespace = {json.dumps(self.namespace)}",
+        ]
+        return "\n".join([*head, *lines, ""])
+
+
+@pytest.fixture(scope="module")
+def double(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Double]:
+    """A double, for tests of what only a double can do."""
+    with Double(tmp_path_factory.mktemp("double")) as double:
+        yield double
+
+
+@pytest.fixture(scope="module")
+def cluster(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
+    """A pod in the cluster that was named on the command line, else in a double."""
+    given = request.config.getoption("--kubernetes")
+    if given is None:
+        with Double(tmp_path_factory.mktemp("cluster")) as made:
+            yield Place(
+                kubeconfig=made.kubeconfig(), namespace="shop", pod="api-7d9", container="app", double=made
+            )
+        return
+    kubeconfig = tmp_path_factory.mktemp("cluster") / "kubeconfig"
+    kubeconfig.touch(mode=0o600)
+    kubeconfig.write_bytes(
+        subprocess.run(
+            ["kubectl", "--kubeconfig", given, "config", "view", "--raw", "--flatten"],
+            check=True,
+            capture_output=True,
+        ).stdout
+    )
+    namespace = f"bastion-test-{uuid.uuid4().hex[:8]}"
+    _kubectl(kubeconfig, "create", "namespace", namespace)
+    try:
+        image = request.config.getoption("--kubernetes-image")
+        _kubectl(kubeconfig, "-n", namespace, "run", "api-7d9", f"--image={image}", "--", "sleep", "3600")
+        _kubectl(
+            kubeconfig, "-n", namespace, "wait", "--for=condition=Ready", "pod/api-7d9", "--timeout=120s"
+        )
+        yield Place(
+            kubeconfig=kubeconfig, namespace=namespace, pod="api-7d9", container="api-7d9", double=None
+        )
+    finally:
+        _kubectl(kubeconfig, "delete", "namespace", namespace, "--wait=false")
+
+
+def _kubectl(kubeconfig: Path, *arguments: str) -> None:
+    if shutil.which("kubectl") is None:
+        pytest.skip("kubectl is not installed")
+    subprocess.run(["kubectl", "--kubeconfig", str(kubeconfig), *arguments], check=True, timeout=180)
