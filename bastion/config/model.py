@@ -122,6 +122,11 @@ class Recording(Section):
         description="Keep the contents of files that go by SFTP, also by scp; else a manifest of them: operation, path,"
         " size, SHA-256 and result.",
     )
+    forwarded_contents: Switch = Field(
+        False,
+        description="Keep the contents of forwarded connections, each in a recording of its own; else where to, when"
+        " and how much.",
+    )
     request_bodies: Switch = Field(
         False,
         description="Keep what kubectl sends to create, update or patch something, but never of Secrets; else only how"

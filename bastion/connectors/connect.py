@@ -9,9 +9,10 @@ from typing import Protocol
 
 from bastion.ca.authorities import Authorities
 from bastion.config.targets import SshTarget
-from bastion.connectors.ssh import open_ssh
+from bastion.connectors.ssh import open_connection, open_ssh
 from bastion.errors import TargetError
 from bastion.sessions.session import AdmittedSession
+from bastion.transport.hooks import ClientConnection, Visitors
 from recorder.events import Event, Exited, Killed
 
 
@@ -32,16 +33,31 @@ class TargetSide(Protocol):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Connectors:
-    """What connectors share. One method, so that nobody chooses between kinds but here."""
+    """What connectors share, so that nobody chooses between kinds but here."""
 
     authorities: Authorities
 
     @asynccontextmanager
-    async def open(self, session: AdmittedSession) -> AsyncIterator[TargetSide]:
-        """The target's end of *session*; it is closed on leaving. Raises TargetError."""
+    async def open(
+        self, session: AdmittedSession, visitors: Visitors | None = None
+    ) -> AsyncIterator[TargetSide]:
+        """The target's end of *session*; it is closed on leaving. Raises TargetError.
+
+        *visitors* answer for what an SSH target asks of the client: its agent, its screen.
+        """
         match session.target:
             case SshTarget() as target:
-                async with open_ssh(session, target, self.authorities) as end:
+                async with open_ssh(session, target, self.authorities, visitors) as end:
                     yield end
             case target:
                 raise TargetError(f"{target.name} cannot be opened: it is of the kind {target.kind}")
+
+    @asynccontextmanager
+    async def open_forwarding(self, session: AdmittedSession) -> AsyncIterator[ClientConnection]:
+        """The connection on which those of *session* pass; it is closed on leaving. Raises TargetError."""
+        match session.target:
+            case SshTarget() as target:
+                async with open_connection(session, target, self.authorities) as connection:
+                    yield connection
+            case target:
+                raise TargetError(f"nothing is forwarded on {target.name}: it is of the kind {target.kind}")

@@ -24,7 +24,7 @@ from bastion.runtime.files import read_private
 from bastion.sessions.session import AdmittedSession
 from bastion.transport.algorithms import connection_options
 from bastion.transport.endpoint import TargetEnd
-from bastion.transport.hooks import ClientConnection, connect
+from bastion.transport.hooks import ClientConnection, Visitors, connect
 
 log = structlog.get_logger()
 
@@ -34,18 +34,14 @@ _UNSAFE = re.compile(r"[^A-Za-z0-9._@+-]")
 
 @asynccontextmanager
 async def open_ssh(
-    session: AdmittedSession, host: SshTarget, authorities: Authorities
+    session: AdmittedSession, host: SshTarget, authorities: Authorities, visitors: Visitors | None = None
 ) -> AsyncIterator[TargetEnd]:
-    """The target's end of *session* on *host*; the connection is closed on leaving. Raises TargetError."""
-    person = session.person
-    connection = await connect_to(
-        host,
-        session.login,
-        authorities,
-        key_id=onward_key_id(person.user, session.id),
-        serial=person.serial,
-    )
-    try:
+    """The target's end of *session* on *host*; the connection is closed on leaving. Raises TargetError.
+
+    *visitors* answer for channels that the target opens to the client.
+    """
+    async with open_connection(session, host, authorities) as connection:
+        connection.visitors = visitors
         limit = host.connect_timeout.total_seconds()
         try:
             async with asyncio.timeout(limit):
@@ -55,8 +51,25 @@ async def open_ssh(
         except (asyncssh.Error, OSError) as error:
             raise TargetError(f"{host.name} refused to open the session: {_reason(error)}") from error
         yield target
+        # The connection goes, and not the channel first: sshd answers its close only when the program is gone.
+
+
+@asynccontextmanager
+async def open_connection(
+    session: AdmittedSession, host: SshTarget, authorities: Authorities
+) -> AsyncIterator[ClientConnection]:
+    """A connection to *host* for *session* and for nothing else, closed on leaving. Raises TargetError."""
+    person = session.person
+    connection = await connect_to(
+        host,
+        session.login,
+        authorities,
+        key_id=onward_key_id(person.user, session.id),
+        serial=person.serial,
+    )
+    try:
+        yield connection
     finally:
-        # Not the channel first: sshd answers its close only when the program is gone, and by this it goes.
         connection.close()
         await connection.wait_closed()
 

@@ -35,10 +35,11 @@ async def _pump(
         activity.touch()
 
 
-async def relay(client: ClientSide, target: TargetSide, session: AdmittedSession) -> Outcome:
+async def relay(
+    client: ClientSide, target: TargetSide, session: AdmittedSession, activity: Activity
+) -> Outcome:
     """Relay a session until one side is gone, it is stopped from outside, or its recording fails."""
     failure: BaseException | None = None
-    activity = Activity(asyncio.get_running_loop().time)
     account = account_of(session.copy, keep_contents=session.keeps_contents)
     recording = session.recording
     target_ended = False
@@ -55,7 +56,7 @@ async def relay(client: ClientSide, target: TargetSide, session: AdmittedSession
             watching.cancel()
         await recording.append(account.end())
     except* (RecordingFailed, TargetError) as failures:
-        failure = _first(failures)
+        failure = first_error(failures)
     if isinstance(failure, TargetError):
         return Outcome(ending="target refused", message=str(failure), exit_code=failure.exit_code)
     if failure is not None:
@@ -75,7 +76,7 @@ async def relay(client: ClientSide, target: TargetSide, session: AdmittedSession
             )
 
 
-def _first(error: BaseException) -> BaseException:
+def first_error(error: BaseException) -> BaseException:
     """The first error of a group of groups."""
     while isinstance(error, BaseExceptionGroup):
         error = error.exceptions[0]

@@ -7,17 +7,21 @@ from collections.abc import Awaitable
 from contextlib import AsyncExitStack
 from typing import TypeVar
 
+import asyncssh
 import structlog
 
 from bastion.connectors.connect import Connectors, TargetSide
 from bastion.errors import SessionRefused, TargetError
 from bastion.relay.client import ClientSide
+from bastion.relay.connections import Connections, Wanted
+from bastion.relay.limits import Activity
 from bastion.relay.notice import notice, tell
 from bastion.relay.relay import recording_failed, relay
 from bastion.relay.sftp_gate import SftpGate
 from bastion.sessions.admission import Admission
 from bastion.sessions.session import AdmittedSession, Outcome
-from bastion.transport.endpoint import TargetEnd
+from bastion.transport.endpoint import ClientEnd, TargetEnd, TcpEnd
+from bastion.transport.hooks import Visit, Visitors
 from recorder.errors import RecordingFailed
 
 log = structlog.get_logger()
@@ -34,7 +38,7 @@ async def run_session(
     """Connect, relay, seal, and say what the person must know. The client's channel stays open."""
     with structlog.contextvars.bound_contextvars(session=session.id):
         try:
-            outcome = await _connect_and_relay(session, client, connectors)
+            outcome = await _connect_and_relay(session, client, admission, connectors)
         except BaseException:
             # Cancelled, or a bug: whatever it is, the recording deserves its seal before it goes on.
             await asyncio.shield(admission.end(session, Outcome(ending="failed")))
@@ -60,7 +64,7 @@ async def _say_why(session: AdmittedSession, client: ClientSide, outcome: Outcom
     return outcome
 
 
-async def _unless_stopped(session: AdmittedSession, work: Awaitable[T]) -> T | None:
+async def unless_stopped(session: AdmittedSession, work: Awaitable[T]) -> T | None:
     """Wait for *work*; None, and it is cancelled, when the session is stopped meanwhile: connecting may take long."""
     loop = asyncio.get_running_loop()
     try:
@@ -80,16 +84,40 @@ async def _unless_stopped(session: AdmittedSession, work: Awaitable[T]) -> T | N
         return None
 
 
-async def _connect_and_relay(session: AdmittedSession, client: ClientSide, connectors: Connectors) -> Outcome:
+async def _connect_and_relay(
+    session: AdmittedSession, client: ClientSide, admission: Admission, connectors: Connectors
+) -> Outcome:
+    activity = Activity(asyncio.get_running_loop().time)
+    beside = Connections(session, admission, activity, is_drawn=False)
     try:
         async with AsyncExitStack() as stack:
-            target = await _unless_stopped(session, stack.enter_async_context(connectors.open(session)))
+            opening = stack.enter_async_context(connectors.open(session, _visitors(session, client, beside)))
+            target = await unless_stopped(session, opening)
             if target is None:
                 return session.stopped.result()
-            return await relay(client, _held_to_rules(target, session), session)
+            async with beside.running():
+                return await relay(client, _held_to_rules(target, session), session, activity)
     except (TargetError, SessionRefused) as error:
         log.warning("target.refused", target=session.target.name, reason=error.message, hint=error.hint)
         return Outcome(ending="target refused", message=str(error), exit_code=error.exit_code)
+
+
+def _visitors(session: AdmittedSession, client: ClientSide, beside: Connections) -> Visitors | None:
+    """Who answers when programs on the target ask for the client's agent or screen, where rules grant them."""
+    granted = {"agent": session.request.agent, "x11": session.request.x11 is not None}
+    if not any(granted.values()) or not isinstance(client, ClientEnd):
+        return None
+
+    async def visit(kind: Visit, origin: tuple[str, int]) -> TcpEnd:
+        if not granted[kind]:
+            raise asyncssh.ChannelOpenError(asyncssh.OPEN_ADMINISTRATIVELY_PROHIBITED, "nobody asked for it")
+
+        async def open_back(asked: TcpEnd) -> None:
+            await client.open_back(asked, kind, origin)
+
+        return await beside.connect(Wanted(action=kind, origin=origin, open=open_back))
+
+    return visit
 
 
 def _held_to_rules(target: TargetSide, session: AdmittedSession) -> TargetSide:

@@ -14,7 +14,8 @@ A refusal at any step is a `SessionRefused` with a message fit for the person, a
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+import dataclasses
+from collections.abc import Callable, Mapping, Sequence
 
 import structlog
 
@@ -29,8 +30,9 @@ from bastion.state.store import State
 from bastion.transport.request import SessionRequest
 from policy.decide import Decision, Limits, Subject, TargetFacts, decide, logins, may_reach, quoted
 from policy.files import Copying
+from policy.forwarding import End
 from policy.patterns import is_concrete
-from policy.rules import ACTIONS, Action
+from policy.rules import ACTIONS, FORWARDING, Action
 from recorder.errors import RecorderError
 from recorder.header import Header
 from recorder.journal import Recording
@@ -62,11 +64,11 @@ class Admission:
         self._store = store
         self._now = now
         self.live = live
-        self._is_closed = False
+        self.closed = asyncio.Event()
 
     def close(self) -> None:
         """Let no session in any more: the server waits for those that run."""
-        self._is_closed = True
+        self.closed.set()
 
     def reachable(self, person: Person) -> list[tuple[Target, list[str]]]:
         """The targets *person* may reach, each with the logins they may use there, in the order of the config."""
@@ -94,15 +96,16 @@ class Admission:
         login: str | None,
         request: SessionRequest,
         path: str = "",
+        end: End | None = None,
     ) -> AdmittedSession:
-        """Let a session in, or raise SessionRefused. *path* is what was named inside the target."""
+        """Let a session in, or raise SessionRefused.
+
+        *path* is what was named inside the target, *end* whereto or where the first connection of a forwarding is.
+        """
         copy = copy_of(request) if isinstance(target, SshTarget) else None
         action = action_of(request, copy)
         try:
-            if self._is_closed:
-                raise SessionRefused("the bastion is being stopped", hint="Try again in a moment.")
-            if problem := await self._standing.problem(person.serial):  # (1)
-                raise SessionRefused(problem)
+            await self._require_standing(person)  # (1)
             if action is None:  # (2)
                 raise SessionRefused(f"the bastion does not offer the subsystem {request.command!r}")
             if path and isinstance(target, SshTarget):
@@ -110,11 +113,10 @@ class Admission:
                     f"{target.name} is an SSH host: there is no {quoted(path)} in it to name"
                 )
             login = login or self._default_login(person, target, action)
-            decision = decide(  # (3)
-                self._config().policy.rules, subject_of(person), facts_of(target), login, action
-            )
+            decision = self._decide(person, target, login, action, end)  # (3)
             if not decision.allowed:
                 raise SessionRefused(decision.reason)
+            request = self._with_grants(person, target, login, request)
             if copy is not None:
                 refuse_copy(copy, Copying.of([rule.files for rule in decision.granting]), target.name)
             recording = await self._record(  # (4)
@@ -129,9 +131,10 @@ class Admission:
                 login=login or "",
                 action=action or request.command,
                 reason=refusal.message,
+                **({"end": str(end)} if end is not None else {}),
             )
             raise
-        session = AdmittedSession(  # (5)
+        session = AdmittedSession(
             person=person,
             client=client,
             target=target,
@@ -141,27 +144,74 @@ class Admission:
             request=request,
             copy=copy,
             recording=recording,
-            keeps_contents=self._config().recording.file_contents,
+            keeps_contents=self._keeps_contents(action),
             decision=decision,
             limits=self._limits(decision),
             warning=self._config().sessions.warning,
             started_at=self._now(),
             stopped=asyncio.get_running_loop().create_future(),
         )
+        return await self._register(session)
+
+    async def admit_connection(self, within: AdmittedSession, command: str) -> AdmittedSession:
+        """A session for the contents of one connection that *within* forwards. Raises SessionRefused."""
+        recording = await self._record(
+            within.person,
+            within.client,
+            within.target,
+            within.login,
+            within.action,
+            within.path,
+            dataclasses.replace(within.request, command=command),
+            None,
+            within.decision,
+            {"within": within.id},
+        )
+        return await self._register(
+            dataclasses.replace(
+                within,
+                recording=recording,
+                started_at=self._now(),
+                stopped=asyncio.get_running_loop().create_future(),
+            )
+        )
+
+    async def check(self, session: AdmittedSession, action: Action, end: End | None) -> None:
+        """Raise SessionRefused unless a connection of *session* may be opened now, and leave an audit event behind."""
+        try:
+            await self._require_standing(session.person)
+            decision = self._decide(session.person, session.target, session.login, action, end)
+            if not decision.allowed:
+                raise SessionRefused(decision.reason)
+        except SessionRefused as refusal:
+            await self._state.audit.record(
+                "connection.refused",
+                user=session.person.user,
+                session=session.id,
+                client=str(session.client),
+                target=session.target.name,
+                login=session.login,
+                action=action,
+                reason=refusal.message,
+                **({"end": str(end)} if end is not None else {}),
+            )
+            raise
+
+    async def _register(self, session: AdmittedSession) -> AdmittedSession:  # (5)
         self.live.add(session)
         try:
             # Asked again: who was revoked while the recording was opened was not yet among those to be ended.
-            if problem := await self._standing.problem(person.serial):
+            if problem := await self._standing.problem(session.person.serial):
                 raise SessionRefused(problem)
             await self._state.audit.record(
                 "session.started",
-                user=person.user,
+                user=session.person.user,
                 session=session.id,
-                client=str(client),
-                target=target.name,
-                login=login,
-                action=action,
-                rule=decision.rule or "",
+                client=str(session.client),
+                target=session.target.name,
+                login=session.login,
+                action=session.action,
+                rule=session.decision.rule or "",
             )
         except BaseException as error:
             ending = "revoked" if isinstance(error, SessionRefused) else "failed"
@@ -192,6 +242,28 @@ class Admission:
         )
         return outcome
 
+    async def _require_standing(self, person: Person) -> None:
+        if self.closed.is_set():
+            raise SessionRefused("the bastion is being stopped", hint="Try again in a moment.")
+        if problem := await self._standing.problem(person.serial):
+            raise SessionRefused(problem)
+
+    def _decide(
+        self, person: Person, target: Target, login: str, action: Action, end: End | None = None
+    ) -> Decision:
+        rules = self._config().policy.rules
+        return decide(rules, subject_of(person), facts_of(target), login, action, end)
+
+    def _with_grants(
+        self, person: Person, target: Target, login: str, request: SessionRequest
+    ) -> SessionRequest:
+        """*request* without the agent and the screen where no rule grants them: the session goes on without."""
+        return dataclasses.replace(
+            request,
+            agent=request.agent and self._decide(person, target, login, "agent").allowed,
+            x11=request.x11 if self._decide(person, target, login, "x11").allowed else None,
+        )
+
     def _choices(self, person: Person, target: Target, actions: Sequence[Action] = ACTIONS) -> list[str]:
         """Logins to offer, best first: the target's own, then those that rules name, then the person's own name.
 
@@ -221,6 +293,10 @@ class Admission:
         general = self._config().sessions
         return Limits.narrowest([Limits(general.idle_timeout, general.max_duration), decision.limits])
 
+    def _keeps_contents(self, action: Action) -> bool:
+        kept = self._config().recording
+        return kept.forwarded_contents if action in FORWARDING else kept.file_contents
+
     def _contents(self, copy: Copy | None) -> dict[str, str]:
         """What a recording of file transfers says about them."""
         if copy is None or copy.protocol == "rsync":
@@ -238,6 +314,7 @@ class Admission:
         request: SessionRequest,
         copy: Copy | None,
         decision: Decision,
+        more: Mapping[str, str] | None = None,
     ) -> Recording:
         columns, rows = (request.pty.columns, request.pty.rows) if request.pty else _DEFAULT_SIZE
         header = Header(
@@ -265,6 +342,8 @@ class Admission:
                 "rule": decision.rule or "",
                 **({"path": path} if path else {}),
                 **self._contents(copy),
+                **_asked_for(request),
+                **(more or {}),
             },
         )
         try:
@@ -275,6 +354,13 @@ class Admission:
                 f"no session without a recording, and the recording cannot be opened: {error.message}",
                 hint="Tell the people who run this bastion.",
             ) from error
+
+
+def _asked_for(request: SessionRequest) -> dict[str, str]:
+    words = [
+        word for word, is_there in (("agent", request.agent), ("x11", request.x11 is not None)) if is_there
+    ]
+    return {"forwards": " ".join(words)} if words else {}
 
 
 def subject_of(person: Person) -> Subject:
@@ -292,7 +378,7 @@ def action_of(request: SessionRequest, copy: Copy | None) -> Action | None:
     if copy is not None:
         return "sftp"
     match request.kind:
-        case "shell" | "exec":
+        case "shell" | "exec" | "forward" | "listen":
             return request.kind
         case "connection":
             return "connect"

@@ -11,11 +11,12 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, cast
 
 import asyncssh
 from asyncssh.channel import SSHChannel
 
+from bastion.transport.hooks import ServerConnection, Visit
 from bastion.transport.request import Pty, SessionRequest, accepted_environment
 from recorder.events import (
     BreakSent,
@@ -147,6 +148,12 @@ class Endpoint:
         if self.channel is not None and not self.closed:
             self.channel.abort()
 
+    async def drained(self) -> None:
+        """Wait until the peer has taken everything that was passed on to it."""
+        if self.channel is not None and not self.closed:
+            self.channel.set_write_buffer_limits(high=0)
+            await self._writable.wait()
+
     async def close(self) -> None:
         """Close the channel, at the latest after `CLOSE_TIMEOUT` by force."""
         if self.channel is None or self.closed:
@@ -177,6 +184,12 @@ class ClientEnd(Endpoint, asyncssh.SSHServerSession[bytes]):
     def connection_made(self, chan: asyncssh.SSHServerChannel[bytes]) -> None:
         self.channel = chan
 
+    async def open_back(self, end: TcpEnd, kind: Visit, origin: tuple[str, int]) -> None:
+        """Open *end* to the client's agent or screen. Raises asyncssh.ChannelOpenError."""
+        if self.channel is None or self.closed:
+            raise asyncssh.ChannelOpenError(asyncssh.OPEN_CONNECT_FAILED, "the client is gone")
+        await cast(ServerConnection, self.channel.get_connection()).open_back(end, kind, origin)
+
     def pty_requested(self, term_type: str, term_size: Any, term_modes: Any) -> bool:
         columns, rows, pixel_width, pixel_height = term_size
         self._pty = Pty(
@@ -199,9 +212,15 @@ class ClientEnd(Endpoint, asyncssh.SSHServerSession[bytes]):
         return self._requested("subsystem", subsystem)
 
     def _requested(self, kind: Any, command: str = "") -> bool:
-        assert self.channel is not None
-        environment = accepted_environment(self.channel.get_environment_bytes())
-        self.request = SessionRequest(kind=kind, command=command, pty=self._pty, environment=environment)
+        channel: Any = self.channel
+        self.request = SessionRequest(
+            kind=kind,
+            command=command,
+            pty=self._pty,
+            environment=accepted_environment(channel.get_environment_bytes()),
+            agent=channel.wants_agent,
+            x11=channel.x11,
+        )
         return True
 
     def session_started(self) -> None:
@@ -258,8 +277,7 @@ class ClientEnd(Endpoint, asyncssh.SSHServerSession[bytes]):
         assert isinstance(channel, asyncssh.SSHServerChannel)
         self._forget_end()
         # asyncssh sends the status ahead of data that still waits for window: drain first.
-        channel.set_write_buffer_limits(high=0)
-        await self._writable.wait()
+        await self.drained()
         match ending:
             case Exited(status):
                 channel.exit(status)
@@ -273,11 +291,30 @@ class ClientEnd(Endpoint, asyncssh.SSHServerSession[bytes]):
 class TcpEnd(Endpoint, asyncssh.SSHTCPSession[bytes]):
     """The end of a connection inside a connection (direct-tcpip and its kin), on either side of the bastion.
 
-    What its peer sends is `Input`, and ends with `InputEnded`; `Output` is sent to it, and `OutputEnded` ends that.
+    It can be written to once it is *ready*. What its peer sends is `Input`, and ends with `InputEnded`; `Output` is
+    sent to it, and `OutputEnded` ends that.
     """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.ready = asyncio.Event()
+        self._is_unwanted = False
 
     def connection_made(self, chan: asyncssh.SSHTCPChannel[bytes]) -> None:
         self.channel = chan
+
+    def session_started(self) -> None:
+        self.ready.set()
+        if self._is_unwanted:
+            super().abort()
+
+    def abort(self) -> None:
+        self._is_unwanted = True  # it may be on its way to be opened
+        super().abort()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self.ready.set()
+        super().connection_lost(exc)
 
     def data_received(self, data: bytes, datatype: int | None) -> None:
         self._push(Input(data))

@@ -16,12 +16,20 @@ asyncssh is pinned, and `tests/transport/test_canaries.py` has a test for each n
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+import binascii
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol, TypeVar, cast
+from typing import Any, Literal, Protocol, TypeVar, cast
 
 import asyncssh
-from asyncssh.channel import SSHClientChannel, SSHServerChannel, SSHTCPChannel
+from asyncssh.channel import (
+    SSHAgentChannel,
+    SSHClientChannel,
+    SSHServerChannel,
+    SSHTCPChannel,
+    SSHUNIXChannel,
+    SSHX11Channel,
+)
 from asyncssh.connection import (
     SSHClientConnection,
     SSHClientConnectionOptions,
@@ -33,7 +41,7 @@ from asyncssh.packet import SSHPacket, String, UInt32
 from asyncssh.public_key import SSHOpenSSHCertificate
 
 from bastion.transport.algorithms import MIN_RSA_BITS, SIGNATURE
-from bastion.transport.request import SessionRequest
+from bastion.transport.request import SessionRequest, X11Request
 
 WINDOW = 2 * 1024 * 1024
 PACKET = 32 * 1024
@@ -42,10 +50,18 @@ _UNREAD_LIMIT = 4 * 1024 * 1024
 """Bytes that a peer may leave unread and still be listened to: data stops far below, answers to requests do not."""
 _MOST_VARIABLES = 256
 _LONGEST_VARIABLE = 8192
+_LONGEST_COOKIE = 256
 _DEFERRED_LIMIT = 4096
 """Packets that may wait for the end of a key exchange."""
 S = TypeVar("S", bound="asyncssh.SSHClientSession[bytes]")
 _EMPTY_IGNORE = (String(b""),)
+
+
+Visit = Literal["agent", "x11"]
+"""What a program on a target may ask for of the client: its agent, or its screen."""
+
+Visitors = Callable[[Visit, tuple[str, int]], Awaitable["asyncssh.SSHTCPSession[bytes]"]]
+"""Answers for what a target asks of the client. Raises asyncssh.ChannelOpenError."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -99,6 +115,24 @@ class _Tuned:
     _deferred_packets: list[Any]
     _socket_paused = False
     _joined: list[bytes] | None = None
+
+    # All channels through which connections pass, with flow control of our own
+
+    def create_tcp_channel(self, *_: Any) -> Any:
+        return self._passing(_TCPChannel)
+
+    def create_unix_channel(self, *_: Any) -> Any:
+        return self._passing(_UnixChannel)
+
+    def create_x11_channel(self, *_: Any) -> Any:
+        return self._passing(_X11Channel)
+
+    def create_agent_channel(self, *_: Any) -> Any:
+        return self._passing(_AgentChannel)
+
+    def _passing(self, kind: Callable[..., Any]) -> Any:
+        cast(Any, self)._update_recv_pktlen(PACKET)
+        return kind(self, self._loop, None, "strict", WINDOW, PACKET)
 
     def connection_made(self, transport: Any) -> None:
         super().connection_made(transport)  # type: ignore[misc]
@@ -203,6 +237,28 @@ class _HeldChannel:
 
 
 class _ServerChannel(_HeldChannel, SSHServerChannel):  # type: ignore[type-arg]
+    wants_agent = False
+    x11: X11Request | None = None
+
+    def _process_auth_agent_req_at_openssh_dot_com_request(self, packet: SSHPacket) -> bool:  # type: ignore[override]
+        # Who asks for everything everywhere gets a session all the same; whether there is an agent in it policy says.
+        packet.check_end()
+        self.wants_agent = True
+        return True
+
+    def _process_x11_req_request(self, packet: SSHPacket) -> bool:
+        is_single, protocol = packet.get_boolean(), packet.get_string()
+        cookie, screen = packet.get_string(), packet.get_uint32()
+        packet.check_end()
+        if len(protocol) > _LONGEST_COOKIE or len(cookie) > _LONGEST_COOKIE:
+            return False
+        try:
+            cookie = binascii.a2b_hex(cookie)
+        except binascii.Error:
+            return False
+        self.x11 = X11Request(protocol=protocol, cookie=cookie, screen=screen, is_single=is_single)
+        return True
+
     def _process_env_request(self, packet: SSHPacket) -> bool:
         # asyncssh keeps whatever it is sent; most of it is dropped later (see `accepted_environment`).
         if len(self._env) >= _MOST_VARIABLES or len(packet.get_remaining_payload()) > _LONGEST_VARIABLE:
@@ -211,6 +267,18 @@ class _ServerChannel(_HeldChannel, SSHServerChannel):  # type: ignore[type-arg]
 
 
 class _TCPChannel(_HeldChannel, SSHTCPChannel):  # type: ignore[type-arg]
+    pass
+
+
+class _UnixChannel(_HeldChannel, SSHUNIXChannel):  # type: ignore[type-arg]
+    pass
+
+
+class _X11Channel(_HeldChannel, SSHX11Channel):
+    pass
+
+
+class _AgentChannel(_HeldChannel, SSHAgentChannel):
     pass
 
 
@@ -316,8 +384,18 @@ class ServerConnection(_Tuned, SSHServerConnection):
 
     def tcp_channel(self) -> asyncssh.SSHTCPChannel[bytes]:
         """A channel for a connection that the client asks for."""
-        self._update_recv_pktlen(PACKET)
-        return _TCPChannel(self, self._loop, None, "strict", WINDOW, PACKET)
+        return cast("asyncssh.SSHTCPChannel[bytes]", self.create_tcp_channel())
+
+    def unix_channel(self) -> asyncssh.SSHUNIXChannel[bytes]:
+        """A channel for a connection to a socket that the client asks for."""
+        return cast("asyncssh.SSHUNIXChannel[bytes]", self.create_unix_channel())
+
+    async def open_back(self, session: Any, kind: Visit, origin: tuple[str, int]) -> None:
+        """Open a channel to the client's agent or screen. Raises asyncssh.ChannelOpenError."""
+        if kind == "agent":
+            await self.create_agent_channel().open(lambda: session)
+        else:
+            await self.create_x11_channel().open(lambda: session, *origin)
 
     def session_channel(self) -> asyncssh.SSHServerChannel[bytes]:
         """A channel for a session of raw bytes, without asyncssh's line editor."""
@@ -341,13 +419,35 @@ async def nested_connection(
 
 
 class ClientConnection(_Tuned, SSHClientConnection):
-    """A connection of ours to a target."""
+    """A connection of ours to a target. *visitors* is whom to ask about channels that the target opens."""
+
+    visitors: Visitors | None = None
+    _x11: X11Request | None = None
+
+    def _process_auth_agent_at_openssh_dot_com_open(self, packet: SSHPacket) -> Any:
+        packet.check_end()
+        return self.create_unix_channel(), self._visit("agent", ("", 0))
+
+    def _process_x11_open(self, packet: SSHPacket) -> Any:
+        host, port = packet.get_string().decode("utf-8", "replace"), packet.get_uint32()
+        packet.check_end()
+        return self.create_x11_channel(), self._visit("x11", (host, port))
+
+    def _visit(self, kind: Visit, origin: tuple[str, int]) -> Any:
+        if self.visitors is None:
+            raise asyncssh.ChannelOpenError(asyncssh.OPEN_ADMINISTRATIVELY_PROHIBITED, "nobody asked for it")
+        return self.visitors(kind, origin)
+
+    async def attach_x11_listener(self, *_: Any) -> tuple[bytes, bytes, int]:
+        # The cookie goes through as it is: it is the client who knows what stands behind it.
+        assert self._x11 is not None
+        return self._x11.protocol, self._x11.cookie, self._x11.screen
 
     async def open_channel(self, session: S, request: SessionRequest) -> S:
         """Open a session channel for *request*; its events go to *session*. Raises asyncssh.ChannelOpenError."""
         self._update_recv_pktlen(PACKET)
         channel = _ClientChannel(self, self._loop, "strict", None, "strict", WINDOW, PACKET)
-        pty = request.pty
+        pty, self._x11 = request.pty, request.x11
         await channel.create(
             lambda: session,
             request.command if request.kind == "exec" else None,
@@ -357,11 +457,11 @@ class ClientConnection(_Tuned, SSHClientConnection):
             pty.terminal if pty else None,
             (pty.columns, pty.rows, pty.pixel_width, pty.pixel_height) if pty else (0, 0, 0, 0),
             dict(pty.modes) if pty else {},
-            False,
+            "ignore_failure" if request.x11 is not None else False,
             None,
             None,
-            False,
-            False,
+            request.x11 is not None and request.x11.is_single,
+            request.agent,
         )
         return session
 

@@ -26,13 +26,27 @@ class Pty:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class SessionRequest:
-    """A shell, a command or a subsystem, with or without a terminal; or a connection for a person's own client."""
+class X11Request:
+    """Windows on the client's screen (RFC 4254 section 6.3). Its client made the cookie, and checks it."""
 
-    kind: Literal["shell", "exec", "subsystem", "connection"]
+    protocol: bytes
+    cookie: bytes
+    screen: int
+    is_single: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SessionRequest:
+    """What a session is for: a shell, a command or a subsystem, with or without a terminal; a connection for a person's
+    own client; or connections forwarded from the client's side, or listened for on the target's.
+    """
+
+    kind: Literal["shell", "exec", "subsystem", "connection", "forward", "listen"]
     command: str = ""
     pty: Pty | None = None
     environment: Mapping[bytes, bytes] = field(default_factory=dict)
+    agent: bool = False
+    x11: X11Request | None = None
 
 
 def accepted_environment(variables: Mapping[bytes, bytes]) -> dict[bytes, bytes]:
