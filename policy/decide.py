@@ -10,8 +10,8 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 
-from policy.forwarding import End
-from policy.match import Subject, TargetFacts, ends_of, is_for, is_match, logins_of
+from policy.kubernetes import Pod
+from policy.match import Aim, Subject, TargetFacts, is_for, is_match, is_partial, logins_of
 from policy.patterns import any_matches, is_concrete, is_login, some_login
 from policy.rules import ACTIONS, Action, AuditorRule, Rule, actions_on
 
@@ -92,7 +92,7 @@ def decide(
     target: TargetFacts,
     login: str,
     action: Action,
-    end: End | None = None,
+    end: Aim | None = None,
 ) -> Decision:
     """Whether *subject* may do *action* on *target* as *login*; forwarding and listening, to or at that *end*."""
     matching = [rule for rule in rules if is_match(rule, subject, target, login, action, end)]
@@ -167,7 +167,7 @@ def ways(
         action: tuple(
             pattern
             for rule in denies
-            if action in rule.actions and not ends_of(rule, action)
+            if action in rule.actions and not is_partial(rule, action)
             for pattern in logins_of(rule, subject)
         )
         for action in actions
@@ -183,16 +183,17 @@ def ways(
 
 
 def _is_open(
-    rules: Sequence[Rule], subject: Subject, target: TargetFacts, login: str, action: Action, end: End
+    rules: Sequence[Rule], subject: Subject, target: TargetFacts, login: str, action: Action, end: Aim
 ) -> bool:
     matching = [rule.effect for rule in rules if is_match(rule, subject, target, login, action, end)]
     return bool(matching) and "deny" not in matching
 
 
-def _doing(action: Action, end: End | None) -> str:
+def _doing(action: Action, end: Aim | None) -> str:
     if end is None:
         return DOING[action]
-    return f"{DOING[action]} {'at' if action == 'listen' else 'to'} {end}"
+    where = "in" if isinstance(end, Pod) else "at" if action == "listen" else "to"
+    return f"{DOING[action]} {where} {end}"
 
 
 def _refusal(
@@ -201,7 +202,7 @@ def _refusal(
     target: TargetFacts,
     login: str,
     action: Action,
-    end: End | None,
+    end: Aim | None,
 ) -> str:
     """A person who may reach *target* hears what they may not do there, and as whom they may."""
     if not is_login(login):
@@ -209,8 +210,28 @@ def _refusal(
     others = logins(rules, subject, target, [action])
     if end is not None:
         others = [each for each in others if _is_open(rules, subject, target, each, action, end)]
-    instead = f"; you may as {', '.join(others)}" if others else ""
+    instead = (
+        f"; you may as {', '.join(others)}"
+        if others
+        else _pods_instead(rules, subject, target, login, action)
+    )
     return f"no rule lets you {_doing(action, end)} on {target.name} as {login}{instead}"
+
+
+def _pods_instead(
+    rules: Sequence[Rule], subject: Subject, target: TargetFacts, login: str, action: Action
+) -> str:
+    """Where else on a cluster it is open to them: the namespaces, and the pods where not all, that rules name."""
+    allowing = [
+        rule.kubernetes
+        for rule in rules
+        if rule.effect == "allow" and rule.kubernetes and is_match(rule, subject, target, login, action)
+    ]
+    places = [
+        ", ".join(terms.namespaces) + ("" if "*" in terms.pods else f" (pods {', '.join(terms.pods)})")
+        for terms in allowing
+    ]
+    return f"; you may in the namespaces {'; '.join(places)}" if places else ""
 
 
 def quoted(text: str) -> str:

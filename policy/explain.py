@@ -9,8 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from policy.decide import DOING, Decision, decide, logins, may_reach, no_such_target, ways
-from policy.forwarding import End
-from policy.match import Mismatch, Subject, TargetFacts, mismatches
+from policy.match import Aim, Mismatch, Subject, TargetFacts, mismatches
 from policy.rules import FORWARDING, Action, Rule, actions_on
 
 
@@ -48,7 +47,7 @@ def explain(
     target: TargetFacts,
     login: str | None = None,
     action: Action | None = None,
-    end: End | None = None,
+    end: Aim | None = None,
 ) -> Explanation:
     """Account for what *subject* may do on *target*; without a login or an action, for any of them.
 
@@ -85,7 +84,7 @@ def _decision(
     target: TargetFacts,
     login: str | None,
     action: Action | None,
-    end: End | None,
+    end: Aim | None,
 ) -> Decision:
     """The decision on the attempt asked about; of several, the first that is a yes, or else the first no."""
     actions = actions_on(target.kind) if action is None else (action,)

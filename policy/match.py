@@ -12,10 +12,16 @@ from functools import lru_cache
 from typing import Literal
 
 from policy.forwarding import End, fits
+from policy.kubernetes import KubernetesTerms, Pod
 from policy.patterns import any_matches, login_pattern, matches
 from policy.rules import Action, AuditorRule, Rule, actions_on
 
-Aspect = Literal["who", "target", "labels", "login", "action", "end"]
+Aspect = Literal["who", "target", "labels", "login", "action", "end", "pod"]
+Aim = End | Pod
+"""What of a target an action is aimed at, where rules may tell one from another."""
+
+
+KUBERNETES = "kubernetes"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,7 +56,7 @@ def mismatches(
     target: TargetFacts,
     login: str | None = None,
     action: Action | None = None,
-    end: End | None = None,
+    end: Aim | None = None,
 ) -> Iterator[Mismatch]:
     """Every reason why *rule* does not match; none if it does. A login or an action that is None is not asked about.
 
@@ -73,13 +79,34 @@ def mismatches(
         offered = f"what there is on targets of the kind {target.kind}: {_listed(actions_on(target.kind))}"
         yield Mismatch(aspect="action", wanted=offered, found=action)
     if action is not None and (ends := ends_of(rule, action)):
-        is_fit = fits(ends, end) if end is not None else rule.effect == "allow"
+        is_fit = fits(ends, end) if isinstance(end, End) else rule.effect == "allow"
         if not is_fit:
             yield Mismatch(aspect="end", wanted=_listed(ends), found=str(end or "any end"))
+    if rule.kubernetes is not None and action is not None and target.kind == KUBERNETES:
+        yield from _pod_mismatches(rule, rule.kubernetes, end)
+
+
+def _pod_mismatches(rule: Rule, terms: KubernetesTerms, aim: Aim | None) -> Iterator[Mismatch]:
+    is_deny = rule.effect == "deny"
+    match aim:
+        case Pod():
+            is_fit = terms.covers_all(aim) if is_deny else terms.covers(aim)
+        case _:
+            is_fit = not is_deny
+    if not is_fit:
+        wanted = f"pods {_listed(terms.pods)} in the namespaces {_listed(terms.namespaces)}"
+        yield Mismatch(aspect="pod", wanted=wanted, found=str(aim or "any pod"))
 
 
 def target_mismatches(rule: Rule, target: TargetFacts) -> Iterator[Mismatch]:
-    """The reasons that lie in the target: its name, and each label that it does not have as *rule* wants it."""
+    """The reasons that lie in the target: its name, and each label that it does not have as *rule* wants it.
+
+    A deny rule that speaks of namespaces and pods is for clusters alone.
+    """
+    if rule.effect == "deny" and rule.kubernetes is not None and target.kind != KUBERNETES:
+        yield Mismatch(
+            aspect="target", wanted="Kubernetes clusters", found=f"{target.name}, of the kind {target.kind}"
+        )
     if (rule.targets or not rule.labels) and not any_matches(rule.targets, target.name):
         yield Mismatch(aspect="target", wanted=_listed(rule.targets), found=target.name)
     for label, pattern in rule.labels.items():
@@ -87,6 +114,11 @@ def target_mismatches(rule: Rule, target: TargetFacts) -> Iterator[Mismatch]:
         if value is None or not matches(pattern, value):
             found = "no such label" if value is None else f"{label}={value}"
             yield Mismatch(aspect="labels", wanted=f"{label}={pattern}", found=found)
+
+
+def is_partial(rule: Rule, action: Action) -> bool:
+    """Whether *rule* is for some of what *action* may be aimed at, and not for all."""
+    return bool(ends_of(rule, action)) or rule.kubernetes is not None
 
 
 def ends_of(rule: Rule, action: Action) -> tuple[str, ...]:
@@ -106,7 +138,7 @@ def is_match(
     target: TargetFacts,
     login: str | None = None,
     action: Action | None = None,
-    end: End | None = None,
+    end: Aim | None = None,
 ) -> bool:
     """Whether *rule* matches."""
     return next(mismatches(rule, subject, target, login, action, end), None) is None

@@ -13,6 +13,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validat
 from policy.durations import PositiveDuration
 from policy.files import FileTerms
 from policy.forwarding import EndPattern
+from policy.kubernetes import KubernetesTerms
 from policy.patterns import check_login_pattern
 
 Action = Literal["shell", "exec", "sftp", "connect", "forward", "listen", "agent", "x11"]
@@ -124,6 +125,9 @@ class Rule(BaseModel):
 
     files: FileTerms | None = Field(
         None, description="How far it lets files be copied; without it, all of them."
+    )
+    kubernetes: KubernetesTerms | None = Field(
+        None, description="What of Kubernetes clusters it is for; without it, all of them."
     )
 
     @model_validator(mode="before")
