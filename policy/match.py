@@ -90,7 +90,7 @@ def _pod_mismatches(rule: Rule, terms: KubernetesTerms, aim: Aim | None) -> Iter
     is_deny = rule.effect == "deny"
     match aim:
         case Pod():
-            is_fit = terms.covers_all(aim) if is_deny else terms.covers(aim)
+            is_fit = terms.covers_all(aim) and not terms.is_of_requests if is_deny else terms.covers(aim)
         case _:
             is_fit = not is_deny
     if not is_fit:
