@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from bastion.ca.authorities import Authorities
-from bastion.config.targets import SshTarget
+from bastion.config.targets import KubernetesTarget, SshTarget
+from bastion.connectors.kubernetes.session import open_pod
 from bastion.connectors.ssh import open_connection, open_ssh
 from bastion.errors import TargetError
 from bastion.sessions.session import AdmittedSession
@@ -49,6 +50,9 @@ class Connectors:
             case SshTarget() as target:
                 async with open_ssh(session, target, self.authorities, visitors) as end:
                     yield end
+            case KubernetesTarget() as target:
+                async with open_pod(session, target) as pod:
+                    yield pod
             case target:
                 raise TargetError(f"{target.name} cannot be opened: it is of the kind {target.kind}")
 

@@ -24,6 +24,7 @@ from bastion.config.targets import SshTarget, Target
 from bastion.errors import SessionRefused
 from bastion.identity.person import Person
 from bastion.sessions.copying import Copy, copy_of, refuse_copy
+from bastion.sessions.pods import pod_of
 from bastion.sessions.session import AdmittedSession, Client, LiveSessions, Outcome
 from bastion.sessions.standing import Standing
 from bastion.state.store import State
@@ -31,6 +32,7 @@ from bastion.transport.request import SessionRequest
 from policy.decide import Decision, Limits, Subject, TargetFacts, decide, logins, may_reach, quoted
 from policy.files import Copying
 from policy.forwarding import End
+from policy.match import Aim
 from policy.patterns import is_concrete
 from policy.rules import ACTIONS, FORWARDING, Action
 from recorder.errors import RecorderError
@@ -112,13 +114,15 @@ class Admission:
                 raise SessionRefused(
                     f"{target.name} is an SSH host: there is no {quoted(path)} in it to name"
                 )
+            pod = pod_of(target, request, path)
             login = login or self._default_login(person, target, action)
-            decision = self._decide(person, target, login, action, end)  # (3)
+            decision = self._decide(person, target, login, action, pod.facts if pod else end)  # (3)
             if not decision.allowed:
                 raise SessionRefused(decision.reason)
             request = self._with_grants(person, target, login, request)
             if copy is not None:
                 refuse_copy(copy, Copying.of([rule.files for rule in decision.granting]), target.name)
+            path = str(pod or path)
             recording = await self._record(  # (4)
                 person, client, target, login, action, path, request, copy, decision
             )
@@ -249,7 +253,7 @@ class Admission:
             raise SessionRefused(problem)
 
     def _decide(
-        self, person: Person, target: Target, login: str, action: Action, end: End | None = None
+        self, person: Person, target: Target, login: str, action: Action, end: Aim | None = None
     ) -> Decision:
         rules = self._config().policy.rules
         return decide(rules, subject_of(person), facts_of(target), login, action, end)
@@ -380,6 +384,8 @@ def action_of(request: SessionRequest, copy: Copy | None) -> Action | None:
     match request.kind:
         case "shell" | "exec" | "forward" | "listen":
             return request.kind
+        case "logs":
+            return "exec"
         case "connection":
             return "connect"
         case "subsystem":

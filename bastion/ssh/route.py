@@ -47,6 +47,9 @@ class ToBuiltin:
 
 Route = ToPicker | ToTarget | ToBuiltin
 
+LOGS = "logs"
+"""The command of ours that is a session on a target: what a container wrote."""
+
 
 def route(username: str, request: SessionRequest, is_target: Callable[[str], bool]) -> Route:
     """Decide where a channel goes; *is_target* says whether the person may know a target of that name."""
@@ -59,6 +62,8 @@ def route(username: str, request: SessionRequest, is_target: Callable[[str], boo
     if request.kind != "exec":
         return ToPicker(notice)
     first, _, rest = request.command.strip().partition(" ")
+    if first == LOGS and rest:
+        return _to_log(rest, request, is_target)
     if first in BUILTIN_WORDS:
         return ToBuiltin(first, _words(rest))
     login, other, path = split_name(first)
@@ -68,6 +73,15 @@ def route(username: str, request: SessionRequest, is_target: Callable[[str], boo
         return ToTarget(other, login, onward, path)
     # Which of the two was meant for a target's name nobody can tell.
     return ToPicker(f"{no_such_target(target).reason}, and none {quoted(other)}")
+
+
+def _to_log(words: str, request: SessionRequest, is_target: Callable[[str], bool]) -> ToPicker | ToTarget:
+    name, _, options = words.strip().partition(" ")
+    login, target, path = split_name(name)
+    if not is_target(target):
+        return ToPicker(no_such_target(target).reason)
+    command = f"{LOGS} {options.strip()}".strip()
+    return ToTarget(target, login, dataclasses.replace(request, kind="logs", command=command), path)
 
 
 def is_key_copy(request: SessionRequest) -> bool:

@@ -38,15 +38,21 @@ class X11Request:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SessionRequest:
     """What a session is for: a shell, a command or a subsystem, with or without a terminal; a connection for a person's
-    own client; or connections forwarded from the client's side, or listened for on the target's.
+    own client; or connections forwarded from the client's side, or listened for on the target's; or the log of a
+    container (*command* is then `logs` and its options).
+
+    *program* is what to run as it is, word by word, where a client said it so and not as a line for a shell; empty, it
+    is what runs there already. Without *takes_input* the program gets none.
     """
 
-    kind: Literal["shell", "exec", "subsystem", "connection", "forward", "listen"]
+    kind: Literal["shell", "exec", "subsystem", "connection", "forward", "listen", "logs"]
     command: str = ""
     pty: Pty | None = None
     environment: Mapping[bytes, bytes] = field(default_factory=dict)
     agent: bool = False
     x11: X11Request | None = None
+    program: tuple[str, ...] | None = None
+    takes_input: bool = True
 
 
 def accepted_environment(variables: Mapping[bytes, bytes]) -> dict[bytes, bytes]:

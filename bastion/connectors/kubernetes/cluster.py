@@ -36,7 +36,7 @@ ANSWER_TIMEOUT = 30.0
 """Seconds that a cluster may take to answer a question of ours."""
 
 LARGEST_ANSWER = 32 * 1024 * 1024
-LARGEST_MESSAGE = 4 * 1024 * 1024
+LARGEST_MESSAGE = 1024 * 1024
 """Bytes of one message in a WebSocket; a kubelet sends 32 KiB."""
 MESSAGES_WAITING = 8
 """Messages that may wait to be read before the cluster is made to wait."""
@@ -129,8 +129,6 @@ class Cluster:
     ) -> None:
         self.target = target
         self.name = target.name
-        self.namespace = target.namespace or access.namespace or "default"
-        """The namespace of whoever names none."""
         self._access = access
         self._bearer = bearer
         self._tls = tls

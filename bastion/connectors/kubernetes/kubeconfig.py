@@ -36,7 +36,6 @@ class Access:
     server: str
     ca: str | None
     server_name: str | None = None
-    namespace: str | None = None
     certificate: Certificate | None = None
     token: TokenSource | None = None
     plugin: Plugin | None = None
@@ -165,7 +164,6 @@ class _Reader:
             server=server,
             ca=ca,
             server_name=cluster.tls_server_name,
-            namespace=context.namespace,
             certificate=certificate,
             token=token,
             plugin=plugin,
