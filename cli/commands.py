@@ -31,6 +31,7 @@ COMMANDS = {
     "export": "Write a recorded session in another form.",
     "verify": "Prove that a recording was not changed.",
     "login": "Sign in and get a certificate for ssh.",
+    "kubeconfig": "Print a kubeconfig for a cluster behind the bastion.",
 }
 """Name of each command, of its module and of the click command in it; and its line in `bastion --help`."""
 

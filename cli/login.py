@@ -20,7 +20,7 @@ import click
 
 from cli.login_client import Credential, connected, sign_in_by_browser, sign_in_by_code
 from cli.login_files import Stored, add_to_agent, config_block, store, write_config
-from cli.login_place import Place, choose_place, read_remembered, remember
+from cli.login_place import Place, choose_place, config_folder, read_remembered, remember
 from cli.output import clean, json_option, print_json
 
 
@@ -57,7 +57,7 @@ def login(
     are stored in ~/.ssh and given to the ssh-agent until the certificate expires.
     """
     home = Path.home()
-    memory = _config_folder(os.environ, home) / "login.toml"
+    memory = config_folder(os.environ, home) / "login.toml"
     place = choose_place(bastion, alias, read_remembered(memory))
     means = _means(os.environ, sys.platform, no_browser=no_browser, device=device)
     credential = asyncio.run(_sign_in(place, means, home / ".ssh" / "known_hosts", accept_host_key))
@@ -119,11 +119,6 @@ def _means(environment: Mapping[str, str], platform: str, *, no_browser: bool, d
     # Without a display webbrowser would start one that takes the terminal over.
     can_open = has_display or platform in ("darwin", "win32")
     return Means(by_code=device or (is_remote and not no_browser), opens_browser=can_open and not no_browser)
-
-
-def _config_folder(environment: Mapping[str, str], home: Path) -> Path:
-    base = environment.get("XDG_CONFIG_HOME", "")
-    return (Path(base) if base.startswith("/") else home / ".config") / "bastion"
 
 
 def _record(credential: Credential, place: Place, stored: Stored, *, in_agent: bool) -> dict[str, object]:

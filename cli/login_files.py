@@ -28,11 +28,16 @@ class Stored:
 def store(credential: Credential, place: Place, folder: Path) -> Stored:
     """Write key and certificate into *folder* (~/.ssh), each whole or not at all, for their owner only."""
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-    key = folder / f"bastion-{re.sub(r'[^A-Za-z0-9._-]', '-', place.host)}"
-    stored = Stored(key=key, certificate=key.with_name(f"{key.name}-cert.pub"))
+    stored = stored_at(place, folder)
     replace_file(stored.key, credential.key.export_private_key("openssh"))
     replace_file(stored.certificate, f"{credential.certificate}\n".encode())
     return stored
+
+
+def stored_at(place: Place, folder: Path) -> Stored:
+    """Where the credential for *place* is, or will be."""
+    key = folder / f"bastion-{re.sub(r'[^A-Za-z0-9._-]', '-', place.host)}"
+    return Stored(key=key, certificate=key.with_name(f"{key.name}-cert.pub"))
 
 
 def config_block(place: Place, stored: Stored) -> str:
@@ -47,8 +52,8 @@ def config_block(place: Place, stored: Stored) -> str:
         f"    HostName {place.host}",
         f"    Port {place.port}",
         *([f"    User {place.user}"] if place.user else []),
-        f"    IdentityFile {_quoted(stored.key)}",
-        f"    CertificateFile {_quoted(stored.certificate)}",
+        f"    IdentityFile {quoted(stored.key)}",
+        f"    CertificateFile {quoted(stored.certificate)}",
         "    IdentitiesOnly yes",
         *([] if _is_ip(place.host) else [f"Host *.{place.host}", f"    ProxyJump {place.alias}"]),
     ]
@@ -104,6 +109,7 @@ def _is_ip(host: str) -> bool:
     return True
 
 
-def _quoted(path: Path) -> str:
+def quoted(path: Path) -> str:
+    """*path* as ssh_config, and an option of ssh, takes it."""
     text = str(path).replace("%", "%%")  # ssh_config expands tokens in both files' names
     return f'"{text}"' if re.search(r"\s", text) else text

@@ -69,6 +69,12 @@ def _parse(typed: str) -> Place:
     return Place(host=found["address"] or found["host"], port=port, user=found["user"] or "")
 
 
+def config_folder(environment: Mapping[str, str], home: Path) -> Path:
+    """Where `login.toml` is, by the XDG base directories."""
+    base = environment.get("XDG_CONFIG_HOME", "")
+    return (Path(base) if base.startswith("/") else home / ".config") / "bastion"
+
+
 def read_remembered(path: Path) -> Place | None:
     """The bastion of the last time; None when there was none, or the file makes no sense."""
     try:

@@ -7,10 +7,8 @@ be finished is cut off, so that nobody takes a part for the whole.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import AbstractAsyncContextManager
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from typing import Protocol
 
 from bastion.errors import TargetError
 from bastion.kubectl.headers import passed_back, passed_on
@@ -43,16 +41,17 @@ class Exchange:
     session: ApiSession
     answer: Answer
 
-    async def forward(self, cluster: Cluster) -> None:
+    async def forward(self) -> None:
         """Ask the cluster, and pass its answer on. Raises Refused, or ConnectionError where an answer breaks off."""
-        if not await self.while_wanted(lambda: self._ask(cluster)):
+        if not await self.while_wanted(self._ask):
             self.answer.note = "cut off" if self.session.over.is_set() else "the client left"
             raise ConnectionAbortedError(self.answer.note)
 
-    async def _ask(self, cluster: Cluster) -> None:
+    async def _ask(self) -> None:
         request, answer = self.request, self.answer
         has_begun = False
         try:
+            cluster = await self.session.cluster()
             asking = cluster.request(request.method, request.target, passed_on(self.head), self.body)
             async with asking as response:
                 if response.status == 401:  # not the person's credential: the bastion's own
@@ -108,24 +107,3 @@ def particulars(head: Head, request: ApiRequest, body: bytes, *, keeps_bodies: b
         if kind in _TEXTS and len(body) <= _LONGEST_BODY:
             facts["body"] = body.decode(errors="replace")
     return facts
-
-
-class ClusterAnswer(Protocol):
-    """The answer of a cluster, as it comes."""
-
-    status: int
-    headers: list[tuple[str, str]]
-
-    def pieces(self) -> AsyncIterator[bytes]:
-        """The body. Raises TargetError when it breaks off."""
-        ...
-
-
-class Cluster(Protocol):
-    """A cluster, asked in the name of a person."""
-
-    def request(
-        self, method: str, target: str, headers: list[tuple[str, str]], body: bytes
-    ) -> AbstractAsyncContextManager[ClusterAnswer]:
-        """Ask it. Raises TargetError when it cannot be reached."""
-        ...

@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from urllib.parse import parse_qs
 
 from bastion.errors import BastionError
+from policy.requests import ApiCall
 
 _PATH = re.compile(r"/[A-Za-z0-9._~:@!$&'()*+,;=/-]*")
 """What stands in a path raw (RFC 3986, pchar). A percent sign is not among it: no name in Kubernetes needs one."""
@@ -26,8 +27,7 @@ _VERBS = {
     "PATCH": "patch",
     "DELETE": "delete",
 }
-_IN_PATH = ("proxy", "watch")
-"""Verbs that may stand in the path where the resource would be, in an old form."""
+_STREAMS = ("pods/exec", "pods/attach", "pods/portforward")
 _OF_NAMESPACES = ("status", "finalize")
 """Subresources of a namespace; anything else behind its name is a resource in it."""
 _LONGEST_TARGET = 16 * 1024
@@ -41,8 +41,8 @@ class NotUnderstood(BastionError):
 class ApiRequest:
     """One request. Without a *resource* it is for a path that is none, such as /version or /api.
 
-    *verb* is Kubernetes' (get, list, watch, create, update, patch, delete, deletecollection, proxy), for a path that is
-    no resource the method in lower case. *target* is path and query as they came.
+    *verb* is Kubernetes' (get, list, watch, create, update, patch, delete, deletecollection), for a path that is no
+    resource the method in lower case. *target* is path and query as they came.
     """
 
     method: str
@@ -60,6 +60,19 @@ class ApiRequest:
     def query(self) -> dict[str, list[str]]:
         """The parameters behind the path."""
         return parse_qs(self.target.partition("?")[2], keep_blank_values=True)
+
+    @property
+    def call(self) -> ApiCall:
+        """What rules decide about. Streams are opened with GET too, and read nothing: that is *create* here."""
+        name = f"{self.resource}/{self.subresource}" if self.subresource else self.resource
+        is_stream = name in _STREAMS and self.verb == "get"
+        return ApiCall(
+            verb="create" if is_stream else self.verb,
+            resource=name,
+            group=self.group,
+            namespace=self.namespace,
+            path="" if self.resource else self.path,
+        )
 
     @property
     def kind(self) -> str:
@@ -110,7 +123,9 @@ def _understood(method: str, target: str, path: str, parts: list[str]) -> ApiReq
         group, *parts = parts
     version, *parts = parts
     verb = _VERBS[method]
-    if parts[0] in _IN_PATH:
+    if parts[0] == "proxy":
+        raise NotUnderstood("this way of asking for a proxy is gone since Kubernetes 1.10")
+    if parts[0] == "watch":  # in an old form, in front of what is watched
         verb, *parts = parts
         if not parts:
             raise NotUnderstood(f"this path says {verb} and not what")
@@ -120,8 +135,6 @@ def _understood(method: str, target: str, path: str, parts: list[str]) -> ApiReq
         if len(parts) > 2 and parts[2] not in _OF_NAMESPACES:
             parts = parts[2:]
     resource, name, subresource = (*parts, "", "")[:3]
-    if verb == "proxy":  # behind the name comes the path of whoever is proxied to
-        subresource = ""
     request = ApiRequest(
         method=method,
         target=target,

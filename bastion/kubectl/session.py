@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Mapping, Sequence
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
 
+from bastion.config.targets import KubernetesTarget
+from bastion.connectors.kubernetes.cluster import Cluster, open_cluster_for
 from bastion.kubectl.resource import ApiRequest
 from bastion.relay.limits import Activity, watch_limits
 from bastion.relay.relay import recording_failed
@@ -41,13 +43,17 @@ class Answer:
 class ApiSession:
     """A session while it lives, and the `ClientSide` that its clocks speak to."""
 
-    def __init__(self, session: AdmittedSession, admission: Admission) -> None:
+    def __init__(self, session: AdmittedSession, target: KubernetesTarget, admission: Admission) -> None:
         self.session = session
+        self._target = target
         self.over = asyncio.Event()
         self._admission = admission
         self._activity = Activity(asyncio.get_running_loop().time)
         self._requests = 0
         self._changed = asyncio.Event()
+        self._closing = AsyncExitStack()
+        self._opening = asyncio.Lock()
+        self._cluster: Cluster | None = None
         self._numbers = iter(range(1, 1 << 62))
         self._said: list[str] = []
 
@@ -63,7 +69,21 @@ class ApiSession:
                 await self._change()
         finally:
             self.over.set()
-            await asyncio.shield(self._admission.end(self.session, outcome))
+            await asyncio.shield(self._end(outcome))
+
+    async def _end(self, outcome: Outcome) -> None:
+        try:
+            await self._closing.aclose()
+        finally:
+            await self._admission.end(self.session, outcome)
+
+    async def cluster(self) -> Cluster:
+        """The cluster, open for as long as the session lives. Raises TargetError."""
+        async with self._opening:
+            if self._cluster is None:
+                opening = open_cluster_for(self.session, self._target)
+                self._cluster = await self._closing.enter_async_context(opening)
+            return self._cluster
 
     async def _until_over(self, lost: asyncio.Event) -> Outcome:
         failure: BaseException | None = None

@@ -1,4 +1,4 @@
-"""What a request for streams asks for: which program of which pod, with which streams. Pure, like `resource.py`."""
+"""What a request for streams asks for: which program of which pod, and how. Pure, like `resource.py`."""
 
 from __future__ import annotations
 
@@ -22,7 +22,6 @@ class Streams:
     container: str
     command: tuple[str, ...]
     stdin: bool
-    stderr: bool
     tty: bool
 
     @property
@@ -38,6 +37,8 @@ class Streams:
             kind="shell" if self.tty and self.stdin else "exec",
             command=shlex.join(self.command),
             pty=Pty(terminal=_TERMINAL, columns=80, rows=24) if self.tty else None,
+            program=self.command,
+            takes_input=self.stdin,
         )
 
 
@@ -55,6 +56,5 @@ def streams_of(request: ApiRequest) -> Streams:
         container=query.get("container", [""])[0],
         command=tuple(query.get("command", [])) if request.subresource == "exec" else (),
         stdin=is_set("stdin"),
-        stderr=is_set("stderr") and not is_set("tty"),
         tty=is_set("tty"),
     )

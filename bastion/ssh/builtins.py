@@ -17,6 +17,7 @@ from bastion.sessions.session import Client
 from bastion.ssh import replay
 from bastion.ssh.call import Call, UsageError
 from bastion.ssh.front import Front
+from bastion.ssh.kubeconfig import kubeconfig
 from bastion.ssh.search import search
 from bastion.ssh.terminal import ChannelTerminal
 
@@ -121,6 +122,11 @@ BUILTINS: dict[str, Builtin] = {
     ),
     "follow": Builtin(usage="follow ID", summary="watch one while it runs", run=replay.follow),
     "verify": Builtin(usage="verify ID…", summary="say whether recordings are unchanged", run=replay.verify),
+    "kubeconfig": Builtin(
+        usage="kubeconfig CLUSTER",
+        summary="what your own kubectl needs to reach it through here",
+        run=kubeconfig,
+    ),
     "whoami": Builtin(usage="whoami [--json]", summary="who you are here, and until when", run=_whoami),
     "logout": Builtin(usage="logout", summary="end this sign-in everywhere", run=_logout),
     "help": Builtin(usage="help", summary="this list", run=_help),

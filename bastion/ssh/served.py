@@ -14,6 +14,7 @@ from typing import Any, cast
 import asyncssh
 
 from bastion.identity.person import Person
+from bastion.kubectl.access import Access
 from bastion.sessions.session import Client
 from bastion.ssh.door import serve_channel
 from bastion.ssh.front import Front
@@ -28,7 +29,8 @@ class ServedConnection(asyncssh.SSHServer):
 
     def __init__(self, front: Front) -> None:
         self._front = front
-        self._lost = asyncio.Event()
+        self.lost = asyncio.Event()
+        self.clusters: dict[str, Access] = {}
         self._group: asyncio.TaskGroup | None = None
         self.username = ""
         self.client = Client(address="", port=0)
@@ -47,13 +49,13 @@ class ServedConnection(asyncssh.SSHServer):
         self._conn = cast(ServerConnection, conn)
 
     def connection_lost(self, exc: Exception | None) -> None:
-        self._lost.set()
+        self.lost.set()
 
     async def live(self) -> None:
         """Run the channels of the connection until it is lost and they have ended."""
         try:
             async with asyncio.TaskGroup() as self._group:
-                await self._lost.wait()
+                await self.lost.wait()
         finally:
             self._conn.abort()
 

@@ -9,11 +9,14 @@ from __future__ import annotations
 import asyncssh
 
 from bastion.ca.lines import long_name
-from bastion.config.targets import SshTarget
+from bastion.config.targets import KubernetesTarget, SshTarget
 from bastion.identity.person import Person
+from bastion.kubectl.access import Access
+from bastion.kubectl.kubeconfig import API_PORTS
 from bastion.ssh.front import Front
 from bastion.ssh.jump import SSH_PORT, open_jump
 from bastion.ssh.served import ServedConnection, prohibited
+from bastion.transport.endpoint import TcpEnd
 from policy.decide import no_such_target
 
 
@@ -40,8 +43,29 @@ async def _stream_of_target(
     match front.admission.visible(person, name):
         case SshTarget() as target if port in (SSH_PORT, target.port):
             return await open_jump(front, connection, person, target)
+        case KubernetesTarget() as target if port in API_PORTS:
+            return _open_kubectl(front, connection, person, target)
         case _:
             return None
+
+
+def _open_kubectl(
+    front: Front, connection: ServedConnection, person: Person, target: KubernetesTarget
+) -> asyncssh.SSHTCPSession[bytes]:
+    """A channel of the one way that this connection has to *target*, as it is configured now."""
+    access = connection.clusters.get(target.name)
+    if access is None or access.target != target:
+        access = connection.clusters[target.name] = Access(
+            front,
+            person=person,
+            client=connection.client,
+            target=target,
+            serve=connection.serve,
+            lost=connection.lost,
+        )
+    end = TcpEnd()
+    connection.serve(access.answer(end))
+    return end
 
 
 async def _refused(

@@ -26,7 +26,8 @@ def test_a_client_does_not_say_who_it_is(name: str) -> None:
 def test_ordinary_headers_pass_and_credentials_and_unknown_ones_do_not() -> None:
     sent = head(
         ("Accept", "application/json"), ("Authorization", "Bearer x"), ("User-Agent", "kubectl/v1.32"),
-        ("Cookie", "a=b"), ("Kubectl-Command", "kubectl get"), ("Connection", "keep-alive"), ("X-New", "1"), ("Host", "prod-k8s"),
+        ("Cookie", "a=b"), ("Kubectl-Command", "kubectl get"), ("Connection", "keep-alive"), ("X-New", "1"),
+        ("Host", "prod-k8s"),
     )  # fmt: skip
     assert refused_header(sent) is None
     assert [name for name, _ in passed_on(sent)] == ["accept", "user-agent", "kubectl-command"]

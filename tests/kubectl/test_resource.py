@@ -29,8 +29,6 @@ UNDERSTOOD = [
     ("GET", "/api/v1/namespaces/other/pods/foo?watch=1", "get", "", "v1", "other", "pods", "", "foo"),
     ("GET", "/api/v1/watch/pods", "watch", "", "v1", "", "pods", "", ""),
     ("GET", "/api/v1/watch/namespaces/other/pods", "watch", "", "v1", "other", "pods", "", ""),
-    ("GET", "/api/v1/proxy/namespaces/other/pods/foo", "proxy", "", "v1", "other", "pods", "", "foo"),
-    ("GET", "/api/v1/proxy/namespaces/other/pods/foo/etc", "proxy", "", "v1", "other", "pods", "", "foo"),
     ("GET", "/api/v1/namespaces/other/pods/foo/log?follow=true", "get", "", "v1", "other", "pods", "log", "foo"),
     ("GET", "/api/v1/namespaces/other/pods/foo/exec?command=a%2Fb", "get", "", "v1", "other", "pods", "exec", "foo"),
     ("POST", "/api/v1/namespaces/other/pods/foo/exec", "create", "", "v1", "other", "pods", "exec", "foo"),
@@ -66,7 +64,9 @@ REFUSED = [
     ("GET", "/api/v1/.."), ("GET", "/api/v1/namespaces/a/pods/%2e%2e"), ("GET", "/api/v1/namespaces/a%2fb/pods"),
     ("GET", "/api/v1/s%65crets"), ("GET", "/api/v1/pods\\x"), ("GET", "/api/v1/pods\t"), ("GET", "/api/v1/po ds"),
     ("GET", "/api/v1/pods#x"), ("GET", "/api/v1/pöds"), ("GET", "/api/v1/pods?a=\x00"), ("GET", "/api/v1/watch"),
-    ("GET", "/api/v1/proxy/"), ("GET", "/api/v1/" + "a" * 20_000), ("GET", "/api/v1/{x}"), ("GET", "/api/v1/[x]"),
+    ("GET", "/api/v1/proxy/"),
+    ("GET", "/api/v1/proxy/nodes/x/metrics"), ("GET", "/api/v1/" + "a" * 20_000), ("GET", "/api/v1/{x}"),
+    ("GET", "/api/v1/[x]"),
     ("GET", "/api/v1/pods?watch=1;x"), ("GET", "/api/v1/pods?watch=%zz"), ("GET", "/api/v1/pods?watch=%1"),
 ]  # fmt: skip
 

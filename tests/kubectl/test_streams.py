@@ -83,14 +83,14 @@ def test_an_exec_in_a_terminal_is_a_shell_session_and_any_other_is_a_command() -
     streams = streams_of(understand("GET", f"{POD}/exec?{query}"))
     assert streams == Streams(
         namespace="shop", pod="api-1", container="app", command=("sh", "-c", "echo $HOME"),
-        stdin=True, stderr=False, tty=True,
+        stdin=True, tty=True,
     )  # fmt: skip
     assert streams.path == "shop/api-1:app"
     assert (streams.session.kind, streams.session.command) == ("shell", "sh -c 'echo $HOME'")
     assert streams.session.pty is not None
     plain = streams_of(understand("GET", f"{POD}/exec?command=ls&stdout=1&stderr=1&stdin=false"))
     assert (plain.path, plain.session.kind, plain.session.pty) == ("shop/api-1", "exec", None)
-    assert (plain.stdin, plain.stderr) == (False, True)
+    assert (plain.session.program, plain.session.takes_input) == (("ls",), False)
 
 
 def test_an_attach_has_no_command() -> None:

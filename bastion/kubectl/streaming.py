@@ -1,0 +1,50 @@
+"""Exec and attach from a person's own kubectl: each a session of its own, through the corridor that all sessions take.
+
+So it is admitted, recorded byte by byte before anything passes, bounded and ended like a shell over ssh. The cluster is
+asked before the client is told that its WebSocket is open: what the cluster refuses, the client hears as HTTP.
+"""
+
+from __future__ import annotations
+
+from bastion.errors import SessionRefused
+from bastion.identity.person import Person
+from bastion.kubectl.exchange import Exchange
+from bastion.kubectl.http import Refused
+from bastion.kubectl.services import Services
+from bastion.kubectl.status import Refusal
+from bastion.kubectl.stream import StreamEnd, handshake_problem, offered_protocol
+from bastion.kubectl.upgrade import streams_of
+from bastion.relay.run import run_session
+from bastion.sessions.session import Client
+
+
+async def stream(exchange: Exchange, services: Services, person: Person, client: Client) -> None:
+    """Run the exec or attach that *exchange* asks for. Raises Refused."""
+    head = exchange.head
+    if problem := handshake_problem(head):
+        raise Refused(Refusal(400, problem))
+    protocol = offered_protocol(head)
+    if protocol is None:
+        raise Refused(
+            Refusal(403, "speak v5.channel.k8s.io or v4.channel.k8s.io, as kubectl does from 1.29 on")
+        )
+    streams = streams_of(exchange.request)
+    around = exchange.session.session
+    try:
+        session = await services.admission.admit(
+            person=person,
+            client=client,
+            target=around.target,
+            login=around.login,
+            request=streams.session,
+            path=streams.path,
+        )
+    except SessionRefused as refused:
+        raise Refused(Refusal(403, str(refused))) from refused
+    exchange.answer.note = f"session {session.id}"
+    end = StreamEnd(exchange.conversation, exchange.tls, head, protocol, streams.session)
+    outcome = await run_session(session, end, services.admission, services.connectors)
+    exchange.answer.status = 101
+    if not end.is_open:
+        raise Refused(Refusal(403, outcome.message or outcome.ending))
+    await end.finish(outcome)

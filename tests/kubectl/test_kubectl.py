@@ -1,0 +1,340 @@
+"""The real kubectl through the real ssh: by SOCKS and by a forwarded port, against the double of a cluster."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pexpect
+import pytest
+
+from recorder.events import Event, Exited, Happened, Resized
+from recorder.reader import open_recording
+from tests.kubernetes.containers import V4
+from tests.kubernetes.double import Double
+from tests.rig.openssh import Client, Finished
+from tests.rig.process import end, free_port, wait_for_end, wait_until
+from tests.rig.world import World
+from tests.server.recorded import rows, streams
+
+TARGET = """
+[[targets]]
+kind = "kubernetes"
+name = "prod-k8s"
+namespace = "shop"
+"""
+POLICY = """
+[[policy.rules]]
+name = "clusters of site reliability"
+groups = ["sre"]
+targets = ["prod-k8s"]
+logins = ["{user}"]
+
+[policy.rules.kubernetes]
+verbs = ["*"]
+resources = ["*", "secrets", "pods/attach"]
+
+[[policy.rules]]
+name = "clusters of developers"
+groups = ["dev"]
+targets = ["prod-k8s"]
+logins = ["{user}"]
+actions = ["connect"]
+
+[policy.rules.kubernetes]
+namespaces = ["shop"]
+"""
+
+
+@pytest.fixture(scope="module")
+def double(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Double]:
+    with Double(tmp_path_factory.mktemp("cluster")) as double:
+        yield double
+
+
+@pytest.fixture(scope="module")
+def clusters(world: World, double: Double) -> World:
+    """The bastion, with the target prod-k8s and rules for it."""
+    file = world.bastion.config
+    settings = file.read_text().replace("[server]", "[recording]\nrequest_bodies = true\n\n[server]", 1)
+    file.write_text(f"{settings}\n{TARGET}kubeconfig = '{double.kubeconfig()}'\n{POLICY}")
+    world.reload()
+    return world
+
+
+@dataclass(frozen=True, slots=True)
+class Kubectl:
+    """A person's kubectl with one kubeconfig."""
+
+    kubeconfig: Path
+
+    @property
+    def environment(self) -> dict[str, str]:
+        folder = self.kubeconfig.parent
+        return {**os.environ, "HOME": str(folder), "KUBECONFIG": str(self.kubeconfig), "NO_PROXY": ""}
+
+    def __call__(self, *arguments: str, stdin: bytes = b"", timeout: float = 30.0) -> Finished:
+        done = subprocess.run(
+            ["kubectl", *arguments],
+            env=self.environment,
+            input=stdin,
+            capture_output=True,
+            check=False,
+            timeout=timeout,
+        )
+        return Finished(status=done.returncode, stdout=done.stdout, stderr=done.stderr)
+
+    def popen(self, *arguments: str) -> subprocess.Popen[bytes]:
+        return subprocess.Popen(
+            ["kubectl", *arguments], env=self.environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+        )
+
+    def spawn(self, *arguments: str, rows: int = 24, columns: int = 80) -> pexpect.spawn[str]:
+        return pexpect.spawn(
+            "kubectl",
+            list(arguments),
+            env=self.environment,
+            dimensions=(rows, columns),
+            encoding="utf-8",
+            timeout=20,
+        )
+
+
+@contextmanager
+def connected(client: Client, *options: str) -> Iterator[Kubectl]:
+    """An `ssh -N` with SOCKS or a forwarded port, and kubectl that goes through it; *options* are of kubeconfig."""
+    port = free_port()
+    option = "--local-port" if "-L" in options else "--socks-port"
+    printed = client.run("localhost", "kubeconfig", "prod-k8s", option, str(port))
+    assert printed.status == 0, printed.errors
+    file = client.folder / f"kubeconfig-{port}"
+    file.write_bytes(printed.stdout)
+    forward = ["-L", f"127.0.0.1:{port}:prod-k8s:443"] if "-L" in options else ["-D", f"127.0.0.1:{port}"]
+    ssh = client.popen("-N", "-o", "ExitOnForwardFailure=yes", *forward, "localhost")
+    try:
+        wait_until(lambda: _listens(port) or ssh.poll() is not None, "ssh listening")
+        yield Kubectl(file)
+    finally:
+        end(ssh)
+
+
+def _listens(port: int) -> bool:
+    wanted = f"0100007F:{port:04X} 00000000:0000 0A"
+    return wanted in Path("/proc/net/tcp").read_text()
+
+
+@pytest.fixture(scope="module")
+def kubectl(clusters: World) -> Iterator[Kubectl]:
+    """The kubectl of alice, who may do everything, by SOCKS."""
+    with connected(clusters.certified("alice")) as kubectl:
+        yield kubectl
+
+
+def events_of(world: World, session: str) -> list[Event]:
+    (path,) = world.data.rglob(f"{session}.cast")
+    with open_recording(path) as recording:
+        return [entry.event for entry in recording]
+
+
+def happened(world: World, session: str) -> list[Happened]:
+    return [event for event in events_of(world, session) if isinstance(event, Happened)]
+
+
+def newest(world: World, action: str) -> dict[str, Any]:
+    """The newest session of that action, once it has ended."""
+
+    def found() -> list[dict[str, Any]]:
+        return [row for row in rows(world) if row["kind"] == "kubernetes" and row["action"] == action]
+
+    wait_until(lambda: bool(found()) and found()[0]["ending"] != "live", f"a session {action} that has ended")
+    return found()[0]
+
+
+def test_the_usual_commands_work_by_socks(kubectl: Kubectl, double: Double) -> None:
+    assert "api-7d9" in kubectl("get", "pods").text
+    assert "Name:" in kubectl("describe", "pod", "api-7d9").text
+    assert kubectl("auth", "can-i", "delete", "pods").text.strip() == "yes"
+    assert json.loads(kubectl("get", "--raw", "/version").text)["major"] == "1"
+    assert kubectl("logs", "api-7d9", "--tail", "2").text.splitlines() == ["line 18", "line 19"]
+    seen = next(seen for seen in double.seen if seen.asked.resource == "pods")
+    assert (seen.user.name, seen.by) == ("alice", "bastion")
+    assert "sre" in seen.user.groups
+
+
+def test_a_forwarded_port_does_too(clusters: World) -> None:
+    with connected(clusters.certified("alice"), "-L") as kubectl:
+        done = kubectl("get", "pods", "-o", "name")
+    assert "pod/api-7d9" in done.text.splitlines(), done.errors
+
+
+def test_logs_and_watches_come_as_they_happen_and_end_with_kubectl(kubectl: Kubectl, double: Double) -> None:
+    for arguments, awaited in [
+        (["logs", "-f", "api-7d9"], b"line 21"),
+        (["get", "pods", "--watch"], b"api-7d9"),
+    ]:
+        process = kubectl.popen(*arguments)
+        assert process.stdout is not None
+        assert any(awaited in line for line in process.stdout)
+        end(process)
+        process.stdout.close()
+
+
+def test_changes_are_made_and_their_bodies_kept_but_never_those_of_secrets(
+    clusters: World, double: Double
+) -> None:
+    things = [
+        {"apiVersion": "v1", "kind": kind, "metadata": {"name": "one", "namespace": "shop"}, **content}
+        for kind, content in [
+            ("ConfigMap", {"data": {"a": "plain"}}),
+            ("Secret", {"stringData": {"b": "hidden"}}),
+        ]
+    ]
+    with connected(clusters.certified("alice")) as kubectl:
+        for thing in things:
+            made = kubectl("apply", "--validate=false", "-f", "-", stdin=json.dumps(thing).encode())
+            assert "one created" in made.text, made.errors
+        again = kubectl(
+            "apply",
+            "--validate=false",
+            "-f",
+            "-",
+            stdin=json.dumps({**things[0], "data": {"a": "other"}}).encode(),
+        )
+        assert "one configured" in again.text, again.errors
+        assert kubectl("delete", "configmap/one", "secret/one").status == 0
+    session = newest(clusters, "connect")
+    recording = next(clusters.data.rglob(f"{session['id']}.cast")).read_text()
+    assert "plain" in recording
+    assert "hidden" not in recording
+    said = [event.text for event in happened(clusters, session["id"]) if event.what == "answer"]
+    assert "create configmaps -n shop: 201" in said
+    assert "patch configmaps one -n shop: 200" in said
+    assert "delete secrets one -n shop: 200" in said
+
+
+def test_what_a_person_may_not_do_is_refused_in_words_and_on_record(clusters: World) -> None:
+    with connected(clusters.certified("bob")) as kubectl:
+        assert "api-7d9" in kubectl("get", "pods").text
+        for arguments, awaited in [
+            (["delete", "pod", "api-7d9"], "delete pods"),
+            (["get", "secrets"], "secrets"),
+            (["get", "pods", "-n", "kube-system"], "kube-system"),
+            (["exec", "api-7d9", "--", "true"], "run a command in shop/api-7d9"),
+            (["get", "pods", "--as", "root"], "--as"),
+        ]:
+            done = kubectl(*arguments)
+            assert done.status == 1
+            assert re.search(rf"Error from server \(Forbidden\): .*{awaited}", done.errors), done.errors
+    session = newest(clusters, "connect")
+    (refused,) = [
+        e for e in happened(clusters, session["id"]) if e.text == "delete pods api-7d9 -n shop: 403"
+    ]
+    assert refused.facts["bytes"] == 0
+
+
+def test_a_kubeconfig_is_of_no_use_to_anybody_else(clusters: World, kubectl: Kubectl) -> None:
+    with connected(clusters.certified("bob")) as other:
+        port = other.kubeconfig.name.rpartition("-")[2]
+        stolen = other.kubeconfig.with_name("stolen")
+        stolen.write_text(re.sub(r"127\.0\.0\.1:\d+", f"127.0.0.1:{port}", kubectl.kubeconfig.read_text()))
+        done = Kubectl(stolen)("get", "pods")
+    assert done.status == 1
+    assert "this is not the kubeconfig of your sign-in" in done.errors
+
+
+def test_a_shell_in_a_pod_is_a_terminal_and_a_recording_of_its_own(clusters: World, kubectl: Kubectl) -> None:
+    shell = kubectl.spawn("exec", "-it", "api-7d9", "--", "sh", rows=30, columns=100)
+    shell.expect("# ")
+    shell.sendline("stty size")
+    shell.expect("30 100")
+    shell.setwinsize(40, 120)
+    shell.sendline("sleep 0.2; stty size")
+    shell.expect("40 120")
+    shell.sendline("sleep 100")
+    shell.expect("sleep 100")
+    shell.sendintr()
+    shell.expect("# ")
+    shell.sendline("exit 7")
+    wait_for_end(shell)
+    shell.close()
+    assert shell.exitstatus == 7
+
+    session = newest(clusters, "shell")
+    assert (session["user"], session["target"], session["exit_status"]) == ("alice", "prod-k8s", 7)
+    assert session["command"] == "sh"
+    events = events_of(clusters, session["id"])
+    assert [event for event in events if isinstance(event, Resized)] == [Resized(100, 30), Resized(120, 40)]
+    assert isinstance(events[0], Resized)
+    assert Exited(7) in events
+    (path,) = clusters.data.rglob(f"{session['id']}.cast")
+    assert b"40 120" in streams(path).output
+
+
+def test_commands_keep_their_streams_apart_and_copies_arrive(
+    clusters: World, kubectl: Kubectl, tmp_path: Path
+) -> None:
+    done = kubectl("exec", "api-7d9", "--", "sh", "-c", "echo out; echo err >&2; exit 5")
+    assert (done.text, "err\n" in done.errors, done.status) == ("out\n", True, 5)
+    session = newest(clusters, "exec")
+    assert session["exit_status"] == 5
+    content = bytes(range(256)) * 1000
+    echoed = kubectl("exec", "-i", "api-7d9", "--", "cat", stdin=content)
+    assert echoed.stdout == content
+    source, there, back = tmp_path / "source", tmp_path / "there", tmp_path / "back"
+    source.write_bytes(content)
+    assert kubectl("cp", str(source), f"api-7d9:{there}").status == 0
+    assert there.read_bytes() == content
+    assert kubectl("cp", f"api-7d9:{there}", str(back)).status == 0
+    assert back.read_bytes() == content
+
+
+def test_a_server_that_knows_v4_alone_is_spoken_to_as_well(
+    kubectl: Kubectl, double: Double, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(double, "protocols", (V4,))
+    done = kubectl("exec", "api-7d9", "--", "sh", "-c", "echo out; exit 5")
+    assert (done.text, done.status) == ("out\n", 5)
+
+
+def test_attach_is_recorded_too(clusters: World, kubectl: Kubectl) -> None:
+    done = kubectl("attach", "-i", "api-7d9", stdin=b"hello\n")
+    assert done.text == "attached\nhello\n"
+    session = newest(clusters, "exec")
+    (path,) = clusters.data.rglob(f"{session['id']}.cast")
+    assert streams(path).input == b"hello\n"
+
+
+def test_what_the_cluster_refuses_is_heard_in_its_own_words(kubectl: Kubectl) -> None:
+    done = kubectl("exec", "bare-0", "--", "nothing-of-the-kind")
+    assert done.status == 1
+    assert "executable file not found" in done.errors
+    assert "not found" in kubectl("get", "pod", "absent").errors
+
+
+def test_a_killed_shell_says_so(clusters: World, kubectl: Kubectl) -> None:
+    shell = kubectl.spawn("exec", "-it", "api-7d9", "--", "sh")
+    shell.expect("# ")
+    live = [row for row in rows(clusters) if row["ending"] == "live" and row["action"] == "shell"]
+    assert clusters.bastion.run("kill", live[0]["id"], "--message", "lunch").status == 0
+    shell.expect("lunch")
+    wait_for_end(shell)
+    shell.close()
+    assert shell.exitstatus != 0
+    assert newest(clusters, "shell")["ending"] == "ended by operator"
+
+
+def test_the_requests_of_a_session_are_found_and_replayed(clusters: World) -> None:
+    client = clusters.certified("alice")
+    with connected(client) as kubectl:
+        kubectl("get", "pod", "small-0")
+    session = newest(clusters, "connect")
+    wait_until(lambda: session["id"] in client.run("localhost", "search", "small-0").text, "it is found")
+    shown = clusters.bastion.run("export", session["id"], "--format", "text")
+    assert "get pods small-0 -n shop  200" in shown.text
