@@ -159,7 +159,7 @@ class Authorities:
         return certificate.export_certificate().decode().strip(), grant
 
     async def onward(
-        self, login: str, key_id: str, *, serial: int = 0
+        self, login: str, key_id: str, *, serial: int = 0, permits: frozenset[Permit] = TERMINAL
     ) -> list[tuple[asyncssh.SSHKey, asyncssh.SSHCertificate]]:
         """A new key pair for one onward session, with a certificate of minutes under each trusted target CA key.
 
@@ -175,7 +175,7 @@ class Authorities:
             principals=(login,),
             valid_after=int(now - BACKDATED.total_seconds()),
             valid_before=int(now + self._settings.onward_lifetime.total_seconds()),
-            permits=TERMINAL,
+            permits=permits,
         )
         signers = [
             signer

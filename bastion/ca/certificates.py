@@ -22,8 +22,8 @@ from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
 from bastion.errors import SignInError
 from bastion.transport.algorithms import MIN_RSA_BITS
 
-Permit = Literal["permit-pty", "permit-port-forwarding"]
-"""The extensions a certificate may carry. Agent and X11 forwarding and ~/.ssh/rc are never among them."""
+Permit = Literal["permit-pty", "permit-port-forwarding", "permit-agent-forwarding", "permit-X11-forwarding"]
+"""The extensions a certificate may carry; ~/.ssh/rc is never among them."""
 
 _PRINCIPAL = re.compile(r"[A-Za-z0-9_.@+:/-]{1,255}")  # sshd splits lists at commas; logs show it as it is
 _KEY_ID = re.compile(r"[!-~]{1,256}")

@@ -17,7 +17,8 @@ from typing import Any
 import asyncssh
 import structlog
 
-from bastion.ca.authorities import Authorities
+from bastion.ca.authorities import TERMINAL, Authorities
+from bastion.ca.certificates import Permit
 from bastion.config.targets import SshTarget
 from bastion.errors import HostKeyMismatch, KeyFileError, TargetError
 from bastion.runtime.files import read_private
@@ -25,6 +26,7 @@ from bastion.sessions.session import AdmittedSession
 from bastion.transport.algorithms import connection_options
 from bastion.transport.endpoint import TargetEnd
 from bastion.transport.hooks import ClientConnection, Visitors, connect
+from bastion.transport.request import SessionRequest
 
 log = structlog.get_logger()
 
@@ -66,6 +68,7 @@ async def open_connection(
         authorities,
         key_id=onward_key_id(person.user, session.id),
         serial=person.serial,
+        permits=_permits(session.request),
     )
     try:
         yield connection
@@ -81,18 +84,20 @@ async def connect_to(
     *,
     key_id: str,
     serial: int = 0,
+    permits: frozenset[Permit] = TERMINAL,
     newest_only: bool = False,
 ) -> ClientConnection:
     """Connect and sign in to *target* as *login*. Raises TargetError with what to do about it.
 
-    *key_id* and *serial* stand in the certificate, and so in the log of the target. With *newest_only* it must know the
+    *key_id* and *serial* stand in the certificate, and so in the log of the target, *permits* is what its sshd lets us
+    do. With *newest_only* it must know the
     present key of the target CA; else an older one does that is still trusted.
     """
     host = _HostKeyCheck()
     if target.key_file is not None:
         credentials: list[Any] = [_static_key(target, target.key_file)]
     else:
-        credentials = list(await authorities.onward(login, key_id, serial=serial))
+        credentials = list(await authorities.onward(login, key_id, serial=serial, permits=permits))
         del credentials[1 if newest_only else len(credentials) :]
     try:
         async with asyncio.timeout(target.connect_timeout.total_seconds()):
@@ -133,6 +138,18 @@ async def connect_to(
             f"{target.name} cannot be reached: {_reason(error)}",
             hint=f"The bastion tried {target.address} port {target.port}.",
         ) from error
+
+
+def _permits(request: SessionRequest) -> frozenset[Permit]:
+    """No more than *request* is for: the target itself then refuses everything else."""
+    if request.kind in ("forward", "listen"):
+        return frozenset({"permit-port-forwarding"})
+    permits: set[Permit] = {*TERMINAL}
+    if request.agent:
+        permits.add("permit-agent-forwarding")
+    if request.x11 is not None:
+        permits.add("permit-X11-forwarding")
+    return frozenset(permits)
 
 
 def onward_key_id(user: str, session_id: str) -> str:

@@ -15,15 +15,19 @@ import asyncssh
 import structlog
 from asyncssh.constants import DISC_NO_MORE_AUTH_METHODS_AVAILABLE
 
+from bastion.config.targets import SshTarget
 from bastion.errors import BastionError, StateError
 from bastion.identity.person import Person
 from bastion.sessions.session import Client
 from bastion.ssh.certificates import Accepted, Rejected, judge
+from bastion.ssh.forwards import Through
 from bastion.ssh.front import Front
+from bastion.ssh.route import split_name
 from bastion.ssh.served import ServedConnection, prohibited
 from bastion.ssh.sign_in import DeviceSignIn
 from bastion.ssh.streams import open_stream
 from bastion.transport.hooks import CertificateFacts, is_weak
+from policy.forwarding import End
 
 log = structlog.get_logger()
 
@@ -187,14 +191,21 @@ class Connection(ServedConnection):
 
     # Through to a target
 
+    def through(self, person: Person) -> Through | None:
+        login, name, path = split_name(self.username)
+        target = None if path else self._front.admission.visible(person, name)
+        return Through(target, login) if isinstance(target, SshTarget) else None
+
     def connection_requested(
         self, dest_host: str, dest_port: int, orig_host: str, orig_port: int
     ) -> tuple[asyncssh.SSHTCPChannel[bytes], Awaitable[asyncssh.SSHTCPSession[bytes]]]:
-        return self._conn.tcp_channel(), self._stream(dest_host, dest_port)
+        return self._conn.tcp_channel(), self._stream(
+            End(host=dest_host, port=dest_port), (orig_host, orig_port)
+        )
 
-    async def _stream(self, host: str, port: int) -> asyncssh.SSHTCPSession[bytes]:
+    async def _stream(self, end: End, origin: tuple[str, int]) -> asyncssh.SSHTCPSession[bytes]:
         try:
-            return await open_stream(self._front, self, host, port)
+            return await open_stream(self._front, self, end, origin)
         except BastionError as error:
             log.error("connection.failed", client=str(self.client), reason=error.message)
             raise prohibited("the bastion cannot answer for this target now") from error

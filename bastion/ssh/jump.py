@@ -2,30 +2,30 @@
 
 The bytes never reach the target as they are. An SSH server of ours, inside the channel, shows a host certificate for
 the target's name; the person is whoever signed in to the connection around it, the user name is the login; and each
-session goes through the same door as all others: admitted, recorded, opened onward. There is no way on from there.
+session goes through the same door as all others: admitted, recorded, opened onward. The way on from there is that of
+forwarding: through the onward connection, as far as rules grant it.
 """
 
 from __future__ import annotations
 
 import dataclasses
-from typing import NoReturn
+from collections.abc import Awaitable
 
 import asyncssh
-import structlog
 
 from bastion.config.targets import SshTarget
 from bastion.identity.person import Person
+from bastion.ssh.forwards import Through
 from bastion.ssh.front import Front
-from bastion.ssh.served import ServedConnection, prohibited
+from bastion.ssh.served import ServedConnection
 from bastion.transport.algorithms import server_options
 from bastion.transport.hooks import Limits, nested_connection
-
-log = structlog.get_logger()
+from policy.forwarding import End
 
 SSH_PORT = 22
 """The port a client names when nobody told it another."""
 
-LIMITS = Limits(unauthenticated_bytes=64 * 1024, channels=16)
+LIMITS = Limits(unauthenticated_bytes=64 * 1024, channels=32)
 """Of a connection inside a connection; the one around it has a limit on these."""
 
 _LOGIN_TIMEOUT = 30
@@ -34,6 +34,8 @@ _LOGIN_TIMEOUT = 30
 
 class JumpConnection(ServedConnection):
     """The server side of one connection to a target, inside the connection of *outer*."""
+
+    target: str
 
     def __init__(self, front: Front, outer: ServedConnection, person: Person, target: str) -> None:
         super().__init__(front)
@@ -62,11 +64,16 @@ class JumpConnection(ServedConnection):
         version = self._conn.get_extra_info("client_version", "")
         self.client = dataclasses.replace(self.client, version=version)
 
+    def through(self, person: Person) -> Through | None:
+        target = self._front.admission.visible(person, self.target)
+        return Through(target, self.username) if isinstance(target, SshTarget) else None
+
     def connection_requested(
         self, dest_host: str, dest_port: int, orig_host: str, orig_port: int
-    ) -> NoReturn:
-        log.info("jump.refused", client=str(self.client), reason="a jump inside a jump")
-        raise prohibited(f"jump from the bastion, not from {self.target}")
+    ) -> tuple[asyncssh.SSHTCPChannel[bytes], Awaitable[asyncssh.SSHTCPSession[bytes]]]:
+        # Also to what is a target's name elsewhere: inside a jump, hosts are those that this target sees.
+        end = End(host=dest_host, port=dest_port)
+        return self._conn.tcp_channel(), self.forwards.connect(end, (orig_host, orig_port))
 
 
 async def open_jump(

@@ -8,18 +8,21 @@ from __future__ import annotations
 
 import asyncio
 from abc import abstractmethod
-from collections.abc import Coroutine
+from collections.abc import Awaitable, Coroutine
 from typing import Any, cast
 
 import asyncssh
 
 from bastion.identity.person import Person
 from bastion.kubectl.access import Access
+from bastion.relay.forwarding import Listening
 from bastion.sessions.session import Client
 from bastion.ssh.door import serve_channel
+from bastion.ssh.forwards import Forwards, Through
 from bastion.ssh.front import Front
-from bastion.transport.endpoint import ClientEnd
+from bastion.transport.endpoint import ClientEnd, TcpEnd
 from bastion.transport.hooks import ServerConnection
+from policy.forwarding import End, listening_end
 
 
 class ServedConnection(asyncssh.SSHServer):
@@ -32,6 +35,7 @@ class ServedConnection(asyncssh.SSHServer):
         self.lost = asyncio.Event()
         self.clusters: dict[str, Access] = {}
         self._group: asyncio.TaskGroup | None = None
+        self.forwards = Forwards(front, self)
         self.username = ""
         self.client = Client(address="", port=0)
 
@@ -44,6 +48,10 @@ class ServedConnection(asyncssh.SSHServer):
     @abstractmethod
     def proven_key(self) -> asyncssh.SSHKey | None:
         """The key whose possession the client proved, if any."""
+
+    @abstractmethod
+    def through(self, person: Person) -> Through | None:
+        """The target that its forwardings are for, if it is for one that *person* may know."""
 
     def connection_made(self, conn: asyncssh.SSHServerConnection) -> None:
         self._conn = cast(ServerConnection, conn)
@@ -64,6 +72,31 @@ class ServedConnection(asyncssh.SSHServer):
 
     def _started(self, channel: ClientEnd) -> None:
         self.serve(serve_channel(channel, self, self._front))
+
+    # Forwarding: what policy does not grant is refused by `forwards`
+
+    def unix_connection_requested(
+        self, dest_path: str
+    ) -> tuple[asyncssh.SSHUNIXChannel[bytes], Awaitable[asyncssh.SSHUNIXSession[bytes]]]:
+        stream = self.forwards.connect(End(path=dest_path), ("", 0))
+        return self._conn.unix_channel(), cast("Awaitable[asyncssh.SSHUNIXSession[bytes]]", stream)
+
+    async def server_requested(self, listen_host: str, listen_port: int) -> Listening | bool:
+        async def open_back(asked: TcpEnd, bound: End, origin: tuple[str, int]) -> None:
+            await self._conn.create_connection(lambda: asked, listen_host, bound.port, *origin)
+
+        end = listening_end(listen_host, listen_port)
+        return await self.forwards.listen(end, listen_host, open_back) or False
+
+    async def unix_server_requested(self, listen_path: str) -> Listening | bool:
+        async def open_back(asked: Any, bound: End, origin: tuple[str, int]) -> None:
+            await self._conn.create_unix_connection(lambda: asked, bound.path)
+
+        return await self.forwards.listen(End(path=listen_path), "", open_back) or False
+
+    def say(self, text: str) -> None:
+        """Tell the person something, if their client shows it (OpenSSH does with -v)."""
+        self._conn.send_debug(text, always_display=True)
 
     def serve(self, work: Coroutine[Any, Any, None]) -> None:
         """Run *work*, which serves a channel of this connection, no longer than the connection lasts."""

@@ -1,0 +1,55 @@
+"""A bastion whose rules let alice forward, and the ssh of people who do."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.rig.openssh import Client
+from tests.rig.world import World
+
+RULES = """
+[[policy.rules]]
+name = "tunnels"
+groups = ["sre"]
+targets = ["web-1"]
+logins = ["deploy"]
+actions = []
+forward = ["localhost:*", "/*"]
+listen = ["localhost:*", "/*"]
+agent = true
+x11 = true
+
+[[policy.rules]]
+name = "not to the metadata service"
+effect = "deny"
+groups = ["*"]
+forward = ["169.254.0.0/16:*", "localhost:1"]
+
+[[policy.rules]]
+name = "developers too, on staging"
+groups = ["dev"]
+targets = ["web-2"]
+logins = ["deploy"]
+forward = ["localhost:*"]
+"""
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
+    with World(tmp_path_factory.mktemp("world")) as world:
+        world.configure(RULES)
+        yield world
+
+
+@pytest.fixture
+def alice(world: World) -> Client:
+    return world.jumper("alice")
+
+
+@pytest.fixture
+def short(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with a name short enough for sockets."""
+    return tmp_path_factory.mktemp("s")
