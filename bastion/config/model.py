@@ -117,6 +117,14 @@ class Recording(Section):
         " one). It should be quick on any text.",
         examples=[{"corp-token": "corp_[a-z0-9]{32}"}],
     )
+    result_rows: Annotated[int, Field(ge=0)] = Field(
+        1000,
+        description="Rows that the recording shows of each result that a person's own database client gets; of the others it"
+        " keeps number, size and SHA-256.",
+    )
+    result_bytes: Annotated[int, Field(ge=0)] = Field(
+        1_000_000, description="The same, as bytes: no more rows are shown of a result that is larger."
+    )
     file_contents: bool = Field(
         False,
         description="Keep the contents of files that go by SFTP, also by scp; else a manifest of them: operation, path,"

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
 
 from bastion.ca.authorities import Authorities
 from bastion.config.targets import KubernetesTarget, SshTarget
 from bastion.connectors.kubernetes.session import open_pod
+from bastion.connectors.postgres.cancel import CancelKeys
 from bastion.connectors.ssh import open_connection, open_ssh
 from bastion.errors import TargetError
 from bastion.sessions.session import AdmittedSession
@@ -37,6 +38,7 @@ class Connectors:
     """What connectors share, so that nobody chooses between kinds but here."""
 
     authorities: Authorities
+    cancel_keys: CancelKeys = field(default_factory=CancelKeys)
 
     @asynccontextmanager
     async def open(

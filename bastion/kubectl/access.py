@@ -28,11 +28,11 @@ from bastion.kubectl.headers import bearer_token, refused_header
 from bastion.kubectl.http import Conversation, Head, Refused
 from bastion.kubectl.kubeconfig import token_digest
 from bastion.kubectl.resource import NotUnderstood, understand
-from bastion.kubectl.services import Services
 from bastion.kubectl.session import ApiSession
 from bastion.kubectl.status import Refusal
 from bastion.kubectl.streaming import stream
 from bastion.kubectl.upgrade import STREAMED
+from bastion.relay.services import Services
 from bastion.sessions.admission import facts_of, subject_of
 from bastion.sessions.session import Client
 from bastion.transport.endpoint import TcpEnd

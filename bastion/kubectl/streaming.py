@@ -10,11 +10,11 @@ from bastion.errors import SessionRefused
 from bastion.identity.person import Person
 from bastion.kubectl.exchange import Exchange
 from bastion.kubectl.http import Refused
-from bastion.kubectl.services import Services
 from bastion.kubectl.status import Refusal
 from bastion.kubectl.stream import StreamEnd, handshake_problem, offered_protocol
 from bastion.kubectl.upgrade import streams_of
 from bastion.relay.run import run_session
+from bastion.relay.services import Services
 from bastion.sessions.session import Client
 
 

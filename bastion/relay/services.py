@@ -1,4 +1,4 @@
-"""What of the bastion's services the way of a person's own kubectl needs."""
+"""What of the bastion's services those need who serve people's own clients inside a connection."""
 
 from __future__ import annotations
 

@@ -1,0 +1,187 @@
+"""One client's connection to a PostgreSQL server, for a session that was admitted: record, then pass on.
+
+The client has said who it is (`startup.py`); the bastion signs in for it (`server.py`) with a credential that the
+client never sees; from then on bytes go both ways as they are, each on record before it goes on (`transcript.py`), but
+for what is not passed on at all: calls of functions by their numbers, which are no statements.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import structlog
+
+from bastion.config.targets import PostgresAccount, PostgresTarget
+from bastion.connectors.postgres.cancel import CancelKeys, Cancellable
+from bastion.connectors.postgres.framing import ClientFraming
+from bastion.connectors.postgres.messages import LENGTH, Malformed, complaint, message
+from bastion.connectors.postgres.server import Server, signed_in
+from bastion.connectors.postgres.startup import Refused, Startup
+from bastion.connectors.postgres.stream import Buffered, Stream
+from bastion.connectors.postgres.transcript import Keeping, Transcript
+from bastion.errors import SessionRefused
+from bastion.sessions.session import AdmittedSession
+from recorder.events import Event
+
+log = structlog.get_logger()
+
+FUNCTION_CALL, TERMINATE = ord("F"), ord("X")
+_OURS = {"user", "database", "options"}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """What a client gets: which account of which target, and what the start-up says of it to the server."""
+
+    target: PostgresTarget
+    account: PostgresAccount
+    parameters: Mapping[str, str]
+
+    @property
+    def database(self) -> str:
+        return self.parameters["database"]
+
+
+def plan(
+    target: PostgresTarget, login: str, database: str, session_id: str, user: str, startup: Startup
+) -> Plan:
+    """What *user* gets as *login*. Raises SessionRefused if the bastion has no account for that login."""
+    account = next((account for account in target.accounts if account.login == login), None)
+    if account is None:
+        raise SessionRefused(f"the bastion has no account {login} on {target.name}")
+    asked = startup.parameters
+    wanted = {name: value for name, value in asked.items() if name not in _OURS}
+    # For whoever looks at pg_stat_activity: who it is, and where what they do is on record.
+    program = asked.get("application_name", "")
+    wanted["application_name"] = f"{user}/{session_id} {program}".strip()[:63]
+    if "options" in asked:
+        wanted["options"] = asked["options"]
+    return Plan(target=target, account=account, parameters={**wanted, "database": database})
+
+
+class Proxy:
+    """Passes on for *session* between a client and a server."""
+
+    def __init__(
+        self,
+        session: AdmittedSession,
+        plan: Plan,
+        keys: CancelKeys,
+        *,
+        keeping: Keeping,
+        is_drawn: bool,
+        touch: Callable[[], None],
+    ) -> None:
+        self._session = session
+        self._plan = plan
+        self._keys = keys
+        self._transcript = Transcript(
+            database=plan.database,
+            login=session.login,
+            keeping=keeping,
+            is_drawn=is_drawn,
+            monotonic=asyncio.get_running_loop().time,
+        )
+        self._framing = ClientFraming(held=bytes([FUNCTION_CALL]))
+        self._said: list[str] = []
+        self._answered = asyncio.Event()
+        self._touch = touch
+        self.has_left = False
+
+    def tell(self, text: str) -> None:
+        """Words of ours for the person, which go along with what the server says next."""
+        self._said.append(text)
+
+    async def run(self, client: Buffered, startup: Startup) -> None:
+        """Serve *client*, whose start-up was read, until either side has gone.
+
+        Raises Refused for what the client must be told, TargetError, RecordingFailed.
+        """
+        async with signed_in(self._plan.target, self._plan.account, self._plan.parameters) as server:
+            key = self._keys.add(
+                Cancellable(
+                    serial=self._session.person.serial,
+                    target=self._plan.target,
+                    account=self._plan.account,
+                    key=server.cancel_key,
+                )
+            )
+            try:
+                await client.stream.write(_welcome(startup, server, key))
+                await self._pass_on(client, server)
+            finally:
+                self._keys.remove(key)
+                await self._record(self._transcript.end())
+
+    async def _pass_on(self, client: Buffered, server: Server) -> None:
+        try:
+            async with asyncio.TaskGroup() as group:
+                up = group.create_task(self._upward(client, server))
+                down = group.create_task(self._downward(client.stream, server))
+                ends: list[asyncio.Future[Any]] = [up, down]
+                await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
+                if up.done() and not up.exception() and not up.cancelled():
+                    await server.stream.end()
+                    await asyncio.wait([down], timeout=5)
+                up.cancel()
+                down.cancel()
+        except* Malformed as errors:
+            raise Refused("08P01", f"the bastion cannot read this: {errors.exceptions[0]}") from errors
+
+    async def _upward(self, client: Buffered, server: Server) -> None:
+        data, client.rest = client.rest or await client.stream.read(), b""
+        while data:
+            for piece in self._framing.feed(data):
+                if piece.messages and piece.messages[0][0] == FUNCTION_CALL:
+                    await self._refuse(client.stream)
+                    continue
+                await self._record(self._transcript.client_says(piece.messages, self._framing))
+                await server.stream.write(piece.data)
+                self.has_left = bool(piece.messages) and piece.messages[-1][0] == TERMINATE
+            data = await client.stream.read()
+
+    async def _downward(self, client: Stream, server: Server) -> None:
+        data = server.rest or await server.stream.read()
+        while data:
+            notices = self._notices()
+            await self._record(self._transcript.server_says(data))
+            await client.write(notices + data)
+            self._answered.set()
+            data = await server.stream.read()
+
+    def _notices(self) -> bytes:
+        """What we have to say, where it can be said: between two messages of the server."""
+        if not self._said or not self._transcript.server.is_between:
+            return b""
+        said, self._said = self._said, []
+        return b"".join(complaint(b"N", "WARNING", "01000", f"bastion: {text}") for text in said)
+
+    async def _refuse(self, client: Stream) -> None:
+        """Answer a call of a function as the server would that knows none, once all before it is answered."""
+        while self._transcript.owes_answers or not self._transcript.server.is_between:
+            if not self._transcript.awaits_end:
+                raise Malformed("a call of a function amid statements that are not complete")
+            self._answered.clear()
+            await self._answered.wait()
+        await self._record(self._transcript.refused("a call of a function by its number"))
+        text = "the bastion passes on statements, and no calls of functions by their numbers"
+        ready = message(b"Z", bytes([self._transcript.status]))
+        await client.write(complaint(b"E", "ERROR", "0A000", text, "Call it in a statement.") + ready)
+
+    async def _record(self, events: list[Event]) -> None:
+        self._touch()
+        if events:
+            await self._session.recording.append(events)
+
+
+def _welcome(startup: Startup, server: Server, key: bytes) -> bytes:
+    """What a client hears once we are signed in: as from the server, but for the key to cancel with."""
+    parts = [startup.answer, message(b"R", LENGTH.pack(0))]
+    for kind, body in server.greeting:
+        if kind == b"Z":
+            parts.append(message(b"K", key))
+        parts.append(message(kind, body))
+    return b"".join(parts)
