@@ -73,7 +73,7 @@ class Access:
         self._lost = lost
         self._session: ApiSession | None = None
         self._admitting = asyncio.Lock()
-        self._refused_streams: dict[str, Refusal] = {}
+        self._refused_stream: tuple[str, Refusal] | None = None
 
     async def answer(self, end: TcpEnd) -> None:
         """Serve one channel until the client has gone."""
@@ -164,11 +164,12 @@ class Access:
                 await stream(exchange, self._services, self._person, self._client)
             except Refused as refused:
                 # kubectl tries SPDY next, whatever the reason was: it is this one that its person is to hear.
-                self._refused_streams[exchange.request.target] = refused.refusal
+                self._refused_stream = (exchange.request.target, refused.refusal)
                 raise
+        elif self._refused_stream is not None and self._refused_stream[0] == exchange.request.target:
+            raise Refused(self._refused_stream[1])
         else:
-            refusal = self._refused_streams.pop(exchange.request.target, None)
-            raise Refused(refusal or Refusal(400, _SPDY))
+            raise Refused(Refusal(400, _SPDY))
 
     async def _check_token(self, head: Head) -> None:
         token = bearer_token(head)

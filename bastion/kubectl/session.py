@@ -47,6 +47,7 @@ class ApiSession:
         self.session = session
         self._target = target
         self.over = asyncio.Event()
+        self.outcome = Outcome(ending="failed")
         self._admission = admission
         self._activity = Activity(asyncio.get_running_loop().time)
         self._requests = 0
@@ -61,21 +62,20 @@ class ApiSession:
 
     async def live(self, lost: asyncio.Event) -> None:
         """Run until it is over: stopped, let go of, or its SSH connection is *lost*; then seal the recording."""
-        outcome = Outcome(ending="failed")
         try:
-            outcome = await self._until_over(lost)
+            self.outcome = await self._until_over(lost)
             self.over.set()
             while self._requests:
                 await self._change()
         finally:
             self.over.set()
-            await asyncio.shield(self._end(outcome))
+            await asyncio.shield(self._end())
 
-    async def _end(self, outcome: Outcome) -> None:
+    async def _end(self) -> None:
         try:
             await self._closing.aclose()
         finally:
-            await self._admission.end(self.session, outcome)
+            await self._admission.end(self.session, self.outcome)
 
     async def cluster(self) -> Cluster:
         """The cluster, open for as long as the session lives. Raises TargetError."""
@@ -92,9 +92,10 @@ class ApiSession:
                 watching = group.create_task(watch_limits(self.session, self, self._activity))
                 losing = group.create_task(lost.wait())
                 lingering = group.create_task(self._let_go())
+                waking = group.create_task(self._wake_when_closed())
                 ends: list[asyncio.Future[Any]] = [losing, lingering, self.session.stopped]
                 await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
-                for task in (watching, losing, lingering):
+                for task in (watching, losing, lingering, waking):
                     task.cancel()
         except* RecordingFailed as failures:
             failure = failures.exceptions[0]
@@ -105,15 +106,21 @@ class ApiSession:
         return Outcome(ending="client disconnected")
 
     async def _let_go(self) -> None:
-        """Return once nothing was asked for a while."""
+        """Return once nothing was asked for a while; at once when the server waits for its last sessions."""
         while True:
             while self._requests:
                 await self._change()
+            if self._admission.closed.is_set():
+                return
             try:
                 async with asyncio.timeout(LINGER):
                     await self._change()
             except TimeoutError:
                 return
+
+    async def _wake_when_closed(self) -> None:
+        await self._admission.closed.wait()
+        self._changed.set()
 
     async def _change(self) -> None:
         self._changed.clear()

@@ -8,7 +8,7 @@ agreed on only when somebody asks for what the client sends: until then a refusa
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 from websockets.frames import Frame, Opcode
 from websockets.protocol import Protocol, Side
@@ -49,13 +49,21 @@ class StreamEnd:
     """The `ClientSide` of one exec or attach."""
 
     def __init__(
-        self, conversation: Conversation, tls: TlsEnd, head: Head, protocol: str, request: SessionRequest
+        self,
+        conversation: Conversation,
+        tls: TlsEnd,
+        head: Head,
+        protocol: str,
+        request: SessionRequest,
+        touch: Callable[[], None],
     ) -> None:
+        """*touch* is called whenever something passes."""
         self.request = request
         self._conversation = conversation
         self._tls = tls
         self._head = head
         self._protocol = protocol
+        self._touch = touch
         self._socket = Protocol(Side.SERVER, max_size=LARGEST_MESSAGE)
         self._parts: list[bytes] = []
         self.is_open = False
@@ -69,6 +77,7 @@ class StreamEnd:
             events = [event for frame in self._frames() for event in self._taken(frame)]
             await self._flush()
             if events:
+                self._touch()
                 return events
             if self._is_over:
                 break
@@ -81,6 +90,7 @@ class StreamEnd:
 
     async def deliver(self, events: Sequence[Event]) -> None:
         if self.is_open:
+            self._touch()
             self._send(events)
             await self._flush()
 

@@ -6,16 +6,22 @@ asked before the client is told that its WebSocket is open: what the cluster ref
 
 from __future__ import annotations
 
+import asyncio
+
 from bastion.errors import SessionRefused
 from bastion.identity.person import Person
 from bastion.kubectl.exchange import Exchange
 from bastion.kubectl.http import Refused
+from bastion.kubectl.session import ApiSession
 from bastion.kubectl.status import Refusal
 from bastion.kubectl.stream import StreamEnd, handshake_problem, offered_protocol
 from bastion.kubectl.upgrade import streams_of
 from bastion.relay.run import run_session
 from bastion.relay.services import Services
-from bastion.sessions.session import Client
+from bastion.sessions.session import AdmittedSession, Client
+
+FINISH_TIMEOUT = 30.0
+"""Seconds that a client has to take the last of its output, and how the program ended."""
 
 
 async def stream(exchange: Exchange, services: Services, person: Person, client: Client) -> None:
@@ -42,9 +48,24 @@ async def stream(exchange: Exchange, services: Services, person: Person, client:
     except SessionRefused as refused:
         raise Refused(Refusal(403, str(refused))) from refused
     exchange.answer.note = f"session {session.id}"
-    end = StreamEnd(exchange.conversation, exchange.tls, head, protocol, streams.session)
-    outcome = await run_session(session, end, services.admission, services.connectors)
-    exchange.answer.status = 101
+    end = StreamEnd(
+        exchange.conversation, exchange.tls, head, protocol, streams.session, exchange.session.touch
+    )
+    async with asyncio.TaskGroup() as group:
+        ending = group.create_task(_end_with(exchange.session, session))
+        outcome = await run_session(session, end, services.admission, services.connectors)
+        ending.cancel()
     if not end.is_open:
         raise Refused(Refusal(403, outcome.message or outcome.ending))
-    await end.finish(outcome)
+    exchange.answer.status = 101
+    try:
+        async with asyncio.timeout(FINISH_TIMEOUT):
+            await end.finish(outcome)
+    except TimeoutError:
+        end.abort()
+
+
+async def _end_with(around: ApiSession, session: AdmittedSession) -> None:
+    """End *session* when the one that it was asked for in ends."""
+    await around.over.wait()
+    session.stop(around.outcome)

@@ -138,6 +138,13 @@ def head_of(method: str, target: str, *headers: str, token: str = TOKEN) -> byte
 
 
 @pytest.fixture
+def authority(tmp_path: Path) -> TlsAuthority:
+    """Who vouches for servers of a test."""
+    key = generate(tmp_path, "tls", time.time())
+    return TlsAuthority(load_tls_signer(tmp_path, key), [], time.time)
+
+
+@pytest.fixture
 async def cluster(tmp_path: Path) -> AsyncIterator[ScriptedCluster]:
     """The cluster prod-k8s, and a kubeconfig with the bastion's credential for it."""
     cluster = ScriptedCluster()

@@ -261,3 +261,15 @@ async def test_a_session_ends_a_while_after_its_last_request(
     assert await door.admission.live.wait_idle(10)
     await door.ask(PODS, "Connection: close")
     assert len(list(door.recordings.rglob("*.cast"))) == 2
+
+
+async def test_a_server_that_waits_for_its_last_sessions_does_not_wait_for_one_in_which_nothing_is_asked(
+    door: Door, cluster: ScriptedCluster
+) -> None:
+    cluster.answer = ok
+    await door.ask(PODS, "Connection: close")
+    door.admission.close()
+    assert await door.admission.live.wait_idle(10)
+    assert status(await door.ask(PODS)) == (
+        403, "bastion: the bastion is being stopped\nTry again in a moment.",
+    )  # fmt: skip

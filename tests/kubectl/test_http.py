@@ -5,14 +5,11 @@ from __future__ import annotations
 import asyncio
 import json
 import ssl
-import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from pathlib import Path
 
 import pytest
 
-from bastion.ca.keys import generate, load_tls_signer
 from bastion.ca.tls import TlsAuthority
 from bastion.kubectl import http
 from bastion.kubectl.http import Conversation, Refused
@@ -57,12 +54,6 @@ class Door:
             await conversation.begin(200, [("Content-Length", str(len(said)))])
             await conversation.send(said)
             await conversation.end()
-
-
-@pytest.fixture
-def authority(tmp_path: Path) -> TlsAuthority:
-    key = generate(tmp_path, "tls", time.time())
-    return TlsAuthority(load_tls_signer(tmp_path, key), [], time.time)
 
 
 @pytest.fixture
@@ -182,7 +173,7 @@ async def test_a_client_that_leaves_in_the_middle_of_a_request_leaves_nothing_be
     assert await asyncio.wait_for(door.ends.get(), 10) == "closed"
 
 
-async def test_what_is_no_tls_is_cut_off(door: Door, authority: TlsAuthority, tmp_path: Path) -> None:
+async def test_what_is_no_tls_is_cut_off(door: Door, authority: TlsAuthority) -> None:
     reader, writer = await asyncio.open_connection("127.0.0.1", door.port)
     writer.write(b"GET / HTTP/1.1\r\n\r\n")
     assert b"HTTP" not in await asyncio.wait_for(reader.read(), 10)

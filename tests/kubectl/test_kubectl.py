@@ -318,15 +318,19 @@ def test_what_the_cluster_refuses_is_heard_in_its_own_words(kubectl: Kubectl) ->
     assert "not found" in kubectl("get", "pod", "absent").errors
 
 
-def test_a_killed_shell_says_so(clusters: World, kubectl: Kubectl) -> None:
-    shell = kubectl.spawn("exec", "-it", "api-7d9", "--", "sh")
-    shell.expect("# ")
-    live = [row for row in rows(clusters) if row["ending"] == "live" and row["action"] == "shell"]
-    assert clusters.bastion.run("kill", live[0]["id"], "--message", "lunch").status == 0
-    shell.expect("lunch")
-    wait_for_end(shell)
-    shell.close()
-    assert shell.exitstatus != 0
+@pytest.mark.parametrize("action", ["shell", "connect"])
+def test_a_killed_shell_says_so_and_one_whose_whole_session_is_killed(clusters: World, action: str) -> None:
+    with connected(clusters.certified("alice")) as kubectl:
+        shell = kubectl.spawn("exec", "-it", "api-7d9", "--", "sh")
+        shell.expect("# ")
+        newest_live = next(
+            row for row in rows(clusters) if row["ending"] == "live" and row["action"] == action
+        )
+        assert clusters.bastion.run("kill", newest_live["id"], "--message", "lunch").status == 0
+        shell.expect("lunch")
+        wait_for_end(shell)
+        shell.close()
+        assert shell.exitstatus != 0
     assert newest(clusters, "shell")["ending"] == "ended by operator"
 
 
