@@ -8,6 +8,7 @@ import stat
 from pathlib import Path
 
 from recorder.errors import FolderInUse, RecorderError
+from recorder.names import SessionId, place
 
 
 def take(folder: Path) -> int:
@@ -34,6 +35,11 @@ def take(folder: Path) -> int:
         os.close(lock)
         raise
     return lock
+
+
+def files_of(folder: Path, session_id: SessionId) -> list[Path]:
+    """The files of a recording that are there: what is deleted when it is removed, and copied in a backup."""
+    return [path for path in (folder / place(session_id),) if path.exists()]
 
 
 def make_folders(folder: Path, top: Path, *, is_durable: bool) -> None:
