@@ -14,6 +14,22 @@ import pytest
 
 from bastion.config.targets import KubernetesTarget
 from tests.kubernetes.double import Double
+from tests.rig.world import World
+
+POLICY = """
+[[policy.rules]]
+name = "clusters for sre"
+groups = ["sre"]
+targets = ["prod-k8s"]
+logins = ["{user}"]
+
+[[policy.rules]]
+name = "the shop for developers"
+groups = ["dev"]
+targets = ["prod-k8s"]
+logins = ["{user}"]
+kubernetes = { namespaces = ["shop"], pods = ["api-*", "worker-*"] }
+"""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -84,6 +100,13 @@ def cluster(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFac
         )
     finally:
         _kubectl(kubeconfig, "delete", "namespace", namespace, "--wait=false")
+
+
+@pytest.fixture(scope="module")
+def town(world: World, cluster: Place) -> World:
+    """A running bastion with the cluster prod-k8s, which alice (sre) and bob (dev) may use by their own names."""
+    world.configure(f"{cluster.toml()}\n{POLICY}")
+    return world
 
 
 def _kubectl(kubeconfig: Path, *arguments: str) -> None:

@@ -103,6 +103,8 @@ class Double:
         self.seen: list[Seen] = []
         self.tokens = {TOKEN: User(name=BASTION)}
         self.protocols: tuple[str, ...] = (V5, V4)
+        self.turns_down = ""
+        """A protocol that may not even be offered."""
         self.scripts: dict[str, Script] = {}
         """What a pod of that name does on exec and attach instead of running programs."""
         self.port = 0
@@ -205,6 +207,10 @@ class Double:
     async def _end(self, runner: web.AppRunner) -> None:
         self.storage.end_watches()
         await runner.cleanup()
+        handling = asyncio.all_tasks() - {asyncio.current_task()}
+        for task in handling:  # of connections that were cut
+            task.cancel()
+        await asyncio.gather(*handling, return_exceptions=True)
 
     async def _answer(self, request: web.Request) -> web.StreamResponse:
         try:
@@ -383,7 +389,7 @@ class Double:
         if not socket.can_prepare(request):
             raise Refused(400, "BadRequest", "Upgrade request required")
         offered = [word.strip() for word in request.headers.get("Sec-WebSocket-Protocol", "").split(",")]
-        if not set(offered) & set(self.protocols):
+        if not set(offered) & set(self.protocols) or self.turns_down in offered:
             return web.Response(status=403)  # by the handshake of golang.org/x/net/websocket: no Status
         await socket.prepare(request)
         if (script := self.scripts.get(want.name)) is not None:
