@@ -115,4 +115,22 @@ STEPS: tuple[tuple[str, ...], ...] = (
         """,
         "CREATE INDEX kubeconfig_tokens_expiry ON kubeconfig_tokens (expires_at)",
     ),
+    (
+        """
+        CREATE TABLE holds (
+            id        INTEGER PRIMARY KEY AUTOINCREMENT,
+            session   TEXT,
+            user      TEXT,
+            target    TEXT,
+            reason    TEXT NOT NULL,
+            matter    TEXT,
+            placed_by TEXT NOT NULL,
+            placed_at REAL NOT NULL,
+            lifted_by TEXT,
+            lifted_at REAL,
+            CHECK (coalesce(session, user, target) IS NOT NULL),
+            CHECK ((lifted_by IS NULL) = (lifted_at IS NULL))
+        ) STRICT
+        """,
+    ),
 )

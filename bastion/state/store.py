@@ -14,6 +14,7 @@ from bastion.state.audit import Audit
 from bastion.state.ca_keys import CaKeys
 from bastion.state.database import Database
 from bastion.state.grants import Grants
+from bastion.state.holds import Holds
 from bastion.state.identities import Identities
 from bastion.state.kubeconfigs import KubeconfigTokens
 from bastion.state.locks import Locks
@@ -30,6 +31,7 @@ class State:
         self.audit = Audit(database, now)
         self.ca_keys = CaKeys(database, now)
         self.grants = Grants(database, now)
+        self.holds = Holds(database, now)
         self.identities = Identities(database, now)
         self.kubeconfigs = KubeconfigTokens(database, now)
         self.locks = Locks(database, now)
