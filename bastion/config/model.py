@@ -14,6 +14,7 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field
 
+from bastion.config.retention import Retention
 from bastion.config.section import Section
 from bastion.config.targets import Target
 from bastion.config.values import (
@@ -145,6 +146,7 @@ class Recording(Section):
         description="Keep the text of sessions in an index beside the recordings, for bastion search. With false no"
         " such text is kept, and what there was is deleted at the next start.",
     )
+    retention: Retention = Field(Retention(), description="When recordings are removed.")
 
 
 class Sessions(Section):

@@ -340,6 +340,7 @@ class Admission:
                 "client_version": client.version,
                 "target": target.name,
                 "kind": target.kind,
+                "labels": [f"{name}={value}" for name, value in sorted(target.labels.items())],
                 "login": login,
                 "action": action,
                 "command": request.command,
