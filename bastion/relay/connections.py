@@ -130,7 +130,7 @@ class Connections:
         number, began = next(self._numbers), self._activity.monotonic()
         passed, result = Passed(), "ended with the session"
         facts: dict[str, Scalar] = {"id": number, "way": wanted.action, "from": _origin(wanted.origin)}
-        await self._record("connection", str(wanted), facts, f"{number}  {wanted} …")
+        await self.record("connection", str(wanted), facts, f"{number}  {wanted} …")
         try:
             async with self._contents(wanted) as contents:
                 result = await self._opened(wanted, opened, passed, contents)
@@ -138,7 +138,7 @@ class Connections:
             seconds = round(self._activity.monotonic() - began, 3)
             facts |= {"sent": passed.sent, "received": passed.received, "seconds": seconds, "result": result}
             line = f"{number}  {wanted}  {passed.sent} B sent, {passed.received} B received, {seconds:.2f} s  {result}"
-            await self._record("connection ended", f"{wanted}: {result}", facts, line)
+            await self.record("end", f"{wanted}: {result}", facts, line)
 
     async def _opened(
         self, wanted: Wanted, opened: asyncio.Future[TcpEnd], passed: Passed, contents: Recording | None
@@ -189,7 +189,8 @@ class Connections:
         finally:
             await asyncio.shield(self._admission.end(session, ending))
 
-    async def _record(self, what: str, text: str, facts: Mapping[str, Scalar], line: str) -> None:
+    async def record(self, what: str, text: str, facts: Mapping[str, Scalar], line: str) -> None:
+        """Put on record that something happened, and where that is watched, as a *line*. Raises RecordingFailed."""
         self._activity.touch()
         events: list[Event] = [Happened(what, text, dict(facts))]
         if self._is_drawn:

@@ -27,7 +27,7 @@ from bastion.transport.hooks import ClientConnection
 from bastion.transport.request import SessionRequest
 from policy.forwarding import End
 from recorder.errors import RecordingFailed
-from recorder.events import ErrorOutput, Event, Happened
+from recorder.events import ErrorOutput, Event
 
 log = structlog.get_logger()
 
@@ -175,7 +175,7 @@ class Forwarding:
                 Wanted(action="listen", end=bound, origin=origin, open=open_client)
             )
 
-        await self.session.recording.append([Happened("listening", str(end), {})])
+        await self._connections.record("listening", str(end), {}, f"listening at {end}")
         try:
             async with asyncio.timeout(OPEN_TIMEOUT):
                 if end.path:

@@ -17,7 +17,7 @@ groups = ["sre"]
 targets = ["web-1"]
 logins = ["deploy"]
 actions = []
-forward = ["localhost:*", "/*"]
+forward = ["localhost:*", "127.0.0.1:1024-65535", "/*"]
 listen = ["localhost:*", "/*"]
 agent = true
 x11 = true
@@ -39,9 +39,20 @@ forward = ["localhost:*"]
 
 @pytest.fixture(scope="module")
 def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
-    with World(tmp_path_factory.mktemp("world")) as world:
+    folder = tmp_path_factory.mktemp("world")
+    prepared = World(folder)
+    prepared.web_1.settings = ("X11Forwarding yes", f"XAuthLocation {_xauth(folder)}")
+    with prepared as world:
         world.configure(RULES)
         yield world
+
+
+def _xauth(folder: Path) -> Path:
+    """An xauth that only writes down what the server of the target tells it."""
+    program = folder / "xauth"
+    program.write_text(f'#!/bin/sh\ncat > "{folder}/cookies"\n')
+    program.chmod(0o755)
+    return program
 
 
 @pytest.fixture

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import socket
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -12,10 +12,16 @@ Talk = Callable[[socket.socket], None]
 
 
 @contextmanager
-def served(talk: Talk, path: Path | None = None) -> Iterator[int]:
-    """A server that has *talk* with each who connects; gives its port, or 0 where it listens on *path*."""
+def served(talk: Talk, path: Path | None = None, *, at: Iterable[int] = (0,)) -> Iterator[int]:
+    """A server that has *talk* with each who connects; gives its port, or 0 where it listens on *path*.
+
+    The port is the first free one of *at*.
+    """
     listener = socket.socket(socket.AF_UNIX if path else socket.AF_INET)
-    listener.bind(str(path) if path else ("127.0.0.1", 0))
+    for port in at:
+        with suppress(OSError):
+            listener.bind(str(path) if path else ("127.0.0.1", port))
+            break
     listener.listen()
     threading.Thread(target=_accept, args=(listener, talk), daemon=True).start()
     try:

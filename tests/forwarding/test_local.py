@@ -35,7 +35,7 @@ def test_a_connection_goes_through_the_target_that_is_named(
     )
     begun, ended = happened(world, row["id"])
     assert (begun.what, begun.text, begun.facts["way"]) == ("connection", f"localhost:{port}", "forward")
-    assert (ended.what, ended.facts["sent"], ended.facts["received"]) == ("connection ended", 5, 26)
+    assert (ended.what, ended.facts["sent"], ended.facts["received"]) == ("end", 5, 26)
     assert ended.facts["result"] == "closed"
     world.web_1.wait_for_log(f"u:alice/session:{row['id']}")
 
