@@ -104,7 +104,7 @@ class Bastion:
             provider=lambda: self._provider,
             state=state,
             authorities=authorities,
-            connectors=Connectors(authorities=authorities),
+            connectors=Connectors(authorities=authorities, config=lambda: self._config),
             admission=Admission(
                 config=lambda: self._config,
                 state=state,

@@ -267,6 +267,11 @@ class Config(Section):
         return self.data / "state.db"
 
     @property
+    def run_folder(self) -> Path:
+        """Sockets of sessions that run; nothing in it outlives them."""
+        return self.data / "run"
+
+    @property
     def keys_folder(self) -> Path:
         return self.data / "keys"
 

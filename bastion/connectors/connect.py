@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Protocol
 
 from bastion.ca.authorities import Authorities
-from bastion.config.targets import KubernetesTarget, SshTarget
+from bastion.config.model import Config
+from bastion.config.targets import KubernetesTarget, PostgresTarget, SshTarget
 from bastion.connectors.kubernetes.session import open_pod
 from bastion.connectors.postgres.cancel import CancelKeys
+from bastion.connectors.postgres.psql import open_psql
 from bastion.connectors.ssh import open_connection, open_ssh
 from bastion.errors import TargetError
 from bastion.sessions.session import AdmittedSession
@@ -38,6 +40,7 @@ class Connectors:
     """What connectors share, so that nobody chooses between kinds but here."""
 
     authorities: Authorities
+    config: Callable[[], Config]
     cancel_keys: CancelKeys = field(default_factory=CancelKeys)
 
     @asynccontextmanager
@@ -55,8 +58,9 @@ class Connectors:
             case KubernetesTarget() as target:
                 async with open_pod(session, target) as pod:
                     yield pod
-            case target:
-                raise TargetError(f"{target.name} cannot be opened: it is of the kind {target.kind}")
+            case PostgresTarget() as target:
+                async with open_psql(session, target, self.cancel_keys, self.config) as program:
+                    yield program
 
     @asynccontextmanager
     async def open_forwarding(self, session: AdmittedSession) -> AsyncIterator[ClientConnection]:

@@ -15,6 +15,7 @@ import structlog
 from bastion.ca.lines import long_name
 from bastion.config.model import Config
 from bastion.config.targets import PostgresTarget
+from bastion.connectors.postgres.databases import database_of
 from bastion.connectors.postgres.messages import Malformed
 from bastion.connectors.postgres.proxy import Proxy, plan
 from bastion.connectors.postgres.startup import ALPN, CancelRequest, Refused, Startup, meet
@@ -25,7 +26,6 @@ from bastion.identity.person import Person
 from bastion.relay.limits import Activity, watch_limits
 from bastion.relay.relay import recording_failed
 from bastion.relay.services import Services
-from bastion.runtime.logs import printable
 from bastion.sessions.session import AdmittedSession, Client, Outcome
 from bastion.transport.endpoint import TcpEnd
 from bastion.transport.request import SessionRequest
@@ -176,19 +176,10 @@ class _Visit:
 
     def _database(self, startup: Startup) -> str:
         """The database that the client names, or the first one: libpq sends the user's name where nobody named one."""
-        offered = self._target.databases
         named = startup.parameters.get("database", "")
-        if named in offered and named != "*":
-            return named
-        if not named or named == startup.parameters["user"]:
-            return next((name for name in offered if name != "*"), "postgres")
-        if "*" in offered:
-            return named
-        raise Refused(
-            "3D000",
-            f"{self._target.name} has no database {printable(named)[:64]} that can be reached through the bastion",
-            f"There is: {', '.join(offered)}",
-        )
+        if named == startup.parameters["user"] and named not in self._target.databases:
+            named = ""
+        return database_of(self._target, named)
 
 
 def _first(error: BaseException) -> BaseException:

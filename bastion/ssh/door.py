@@ -13,7 +13,8 @@ from typing import Any, Protocol
 import asyncssh
 import structlog
 
-from bastion.config.targets import Target
+from bastion.config.targets import PostgresTarget, Target
+from bastion.connectors.postgres.psql_words import with_role
 from bastion.errors import BastionError, SessionRefused
 from bastion.identity.person import Person
 from bastion.relay.notice import notice
@@ -107,6 +108,8 @@ class _Visit:
                 target = admission.visible(person, name)
                 if target is None:
                     raise SessionRefused(no_such_target(name).reason)
+                if isinstance(target, PostgresTarget) and login is None:
+                    login, request = with_role(request)
                 return (await self._session(person, target, login, request, path)).told
             case ToPicker(words):
                 await self._require_standing(person)

@@ -30,7 +30,9 @@ def programs() -> Path:
 class Postgres:
     """One server. `with Postgres(folder) as server: …`, or `start()` and `stop()`."""
 
-    def __init__(self, folder: Path, *, tls: Path | None = None, settings: Mapping[str, str] | None = None) -> None:
+    def __init__(
+        self, folder: Path, *, tls: Path | None = None, settings: Mapping[str, str] | None = None
+    ) -> None:
         """Make a cluster in *folder*, for a server that takes passwords over SCRAM; *tls* holds server.crt and .key."""
         self.folder = folder.absolute()
         self.port = free_port()
@@ -40,7 +42,18 @@ class Postgres:
         self._process: subprocess.Popen[bytes] | None = None
         self.folder.mkdir(mode=0o755, parents=True)
         self._give_away(self.folder)
-        self._run("initdb", "--pgdata", self._data, "--username", "postgres", "--auth", "trust", "--no-sync", "-E", "UTF8")
+        self._run(
+            "initdb",
+            "--pgdata",
+            self._data,
+            "--username",
+            "postgres",
+            "--auth",
+            "trust",
+            "--no-sync",
+            "-E",
+            "UTF8",
+        )
         lines = {
             "port": str(self.port),
             "listen_addresses": "'127.0.0.1'",
@@ -56,7 +69,10 @@ class Postgres:
                     target = Path(shutil.copy(tls / name, self._data / name))
                     target.chmod(0o600)
                     self._give_away(target)
-            lines |= {"ssl": "on", "ssl_ca_file": "'client-ca.crt'" if (tls / "client-ca.crt").exists() else "''"}
+            lines |= {
+                "ssl": "on",
+                "ssl_ca_file": "'client-ca.crt'" if (tls / "client-ca.crt").exists() else "''",
+            }
         with (self._data / "postgresql.conf").open("a") as config:
             config.writelines(f"{name} = {value}\n" for name, value in lines.items())
         self.allow("host all all 127.0.0.1/32 scram-sha-256")
@@ -76,11 +92,16 @@ class Postgres:
         """Start and return once it accepts connections."""
         with self.log.open("ab") as log:
             self._process = subprocess.Popen(
-                [*self._as_user(), self._bin / "postgres", "-D", self._data], stdin=subprocess.DEVNULL, stdout=log, stderr=log
+                [*self._as_user(), self._bin / "postgres", "-D", self._data],
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
             )
         ready = [self._bin / "pg_isready", "-q", "-h", self.folder, "-p", str(self.port)]
         wait_until(
-            lambda: subprocess.run(ready, check=False).returncode == 0, f"PostgreSQL ready, see {self.log}", timeout=20
+            lambda: subprocess.run(ready, check=False).returncode == 0,
+            f"PostgreSQL ready, see {self.log}",
+            timeout=20,
         )
 
     def stop(self) -> None:
@@ -114,11 +135,22 @@ class Postgres:
     def _as_user(self) -> Sequence[str]:
         if self._user is None:
             return []
-        return ["setpriv", "--reuid", self._user, "--regid", str(pwd.getpwnam(self._user).pw_gid), "--clear-groups"]
+        return [
+            "setpriv",
+            "--reuid",
+            self._user,
+            "--regid",
+            str(pwd.getpwnam(self._user).pw_gid),
+            "--clear-groups",
+        ]
 
     def _run(self, program: str, *arguments: str | Path) -> None:
         done = subprocess.run(
-            [*self._as_user(), self._bin / program, *arguments], capture_output=True, text=True, check=False, timeout=60
+            [*self._as_user(), self._bin / program, *arguments],
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=60,
         )
         if done.returncode:
             raise RigError(f"{program}: {done.stderr}{done.stdout}")

@@ -1,0 +1,51 @@
+"""The words after a PostgreSQL target: a role, and options of psql, those that make sense where there are no files."""
+
+from __future__ import annotations
+
+import dataclasses
+import getopt
+import shlex
+
+from bastion.errors import TargetError
+from bastion.transport.request import SessionRequest
+
+_FLAGS = "AtxqeEbanl1H0z"
+_WITH_VALUE = "c:v:P:F:R:T:"
+_LONG = [
+    "command=", "csv", "echo-all", "echo-errors", "echo-hidden", "echo-queries", "expanded", "field-separator=",
+    "field-separator-zero", "html", "list", "no-align", "no-readline", "pset=", "quiet", "record-separator=",
+    "record-separator-zero", "set=", "single-transaction", "table-attr=", "tuples-only", "variable=",
+]  # fmt: skip
+
+
+def with_role(request: SessionRequest) -> tuple[str | None, SessionRequest]:
+    """The role that the first word of a command names, if it is no option, and the request without it."""
+    if request.kind != "exec":
+        return None, request
+    first, _, rest = request.command.strip().partition(" ")
+    if first.startswith("-"):
+        return None, request
+    rest = rest.strip()
+    return first, dataclasses.replace(request, kind="exec" if rest else "shell", command=rest)
+
+
+def arguments_of(command: str) -> list[str]:
+    """The options of psql in *command*, those that make sense here. Raises TargetError for others."""
+    try:
+        words = shlex.split(command)
+        options, rest = getopt.gnu_getopt(words, _FLAGS + _WITH_VALUE, _LONG)
+    except (ValueError, getopt.GetoptError) as error:
+        raise TargetError(
+            f"psql is not started so: {error}",
+            hint="For example: -c 'select 1', or -A -t --csv -v name=value",
+        ) from error
+    if rest:
+        raise TargetError(
+            f"psql is not started so: {rest[0]!r} is no option",
+            hint="A role stands first, a database behind a slash: ssh BASTION TARGET/DATABASE ROLE -c 'select 1'",
+        )
+    arguments: list[str] = []
+    for name, value in options:
+        takes_value = f"{name[2:]}=" in _LONG if name.startswith("--") else f"{name[1]}:" in _WITH_VALUE
+        arguments += [name, value] if takes_value else [name]
+    return arguments
