@@ -127,15 +127,22 @@ class _Running:
         writer: asyncio.StreamWriter | None,
         outputs: dict[int, asyncio.StreamReader],
     ) -> int:
-        async with asyncio.TaskGroup() as group:
-            listening = group.create_task(self._listen(process, writer))
-            speaking = [
-                group.create_task(self._speak(channel, reader)) for channel, reader in outputs.items()
-            ]
-            status = await process.wait()
-            await asyncio.wait(speaking, timeout=2)  # somebody in the background may keep it open
-            for task in (listening, *speaking):
-                task.cancel()
+        try:
+            async with asyncio.TaskGroup() as group:
+                listening = group.create_task(self._listen(process, writer))
+                speaking = [
+                    group.create_task(self._speak(channel, reader)) for channel, reader in outputs.items()
+                ]
+                status = await process.wait()
+                await asyncio.wait(speaking, timeout=2)  # somebody in the background may keep it open
+                for task in (listening, *speaking):
+                    task.cancel()
+        finally:
+            if process.returncode is None:
+                os.killpg(process.pid, signal.SIGKILL)
+                await process.wait()
+            process._transport.close()  # type: ignore[attr-defined]  # what nobody read keeps a pipe open else
+            await asyncio.sleep(0)
         return status if status >= 0 else 128 - status
 
     async def _speak(self, channel: int, reader: asyncio.StreamReader) -> None:

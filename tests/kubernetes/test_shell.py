@@ -30,7 +30,7 @@ def test_a_shell_in_a_pod_is_a_terminal_with_size_interrupt_and_status(
     ssh.setwinsize(50, 120)
     ssh.sendline("sleep 0.2; stty size")
     ssh.expect("50 120")
-    ssh.sendline("echo sl''eeps; sleep 100")
+    ssh.sendline("sh -c 'echo sleep$0; exec sleep 100' s")
     ssh.expect("sleeps")
     ssh.send("\x03")
     ssh.sendline("exit 7")

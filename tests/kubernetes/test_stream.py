@@ -103,7 +103,7 @@ async def test_a_terminal_has_the_clients_size_follows_it_and_makes_signals_of_k
         assert b"33 91" in await until(end, b"on-42")
         await end.deliver([Resized(120, 50), Input(b"stty size\n")])
         await until(end, b"50 120")
-        await end.deliver([Input(b"echo sl''eeps; sleep 100\n")])
+        await end.deliver([Input(b"sh -c 'echo sleep$0; exec sleep 100' s\n")])
         await until(end, b"sleeps")
         await end.deliver([Signalled("INT"), Input(b"exit 7\n")])
         assert (await everything(end))[-1] == Exited(7)
