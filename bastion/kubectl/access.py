@@ -27,11 +27,10 @@ from bastion.kubectl.exchange import Exchange, particulars
 from bastion.kubectl.headers import bearer_token, refused_header
 from bastion.kubectl.http import Conversation, Head, Refused
 from bastion.kubectl.kubeconfig import token_digest
-from bastion.kubectl.resource import NotUnderstood, understand
+from bastion.kubectl.resource import STREAMS, NotUnderstood, understand
 from bastion.kubectl.session import ApiSession
 from bastion.kubectl.status import Refusal
 from bastion.kubectl.streaming import stream
-from bastion.kubectl.upgrade import STREAMED
 from bastion.relay.services import Services
 from bastion.sessions.admission import facts_of, subject_of
 from bastion.sessions.session import Client
@@ -155,10 +154,8 @@ class Access:
         upgrade = exchange.head.get("upgrade").lower()
         if not upgrade:
             await exchange.forward()
-        elif exchange.request.kind not in STREAMED:
-            raise Refused(
-                Refusal(400, f"{exchange.request.kind} cannot become a connection of another kind here")
-            )
+        elif exchange.request.kind not in STREAMS:
+            raise Refused(Refusal(400, f"{exchange.request.kind} is not carried through the bastion"))
         elif upgrade == "websocket":
             try:
                 await stream(exchange, self._services, self._person, self._client)

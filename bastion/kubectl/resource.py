@@ -27,7 +27,8 @@ _VERBS = {
     "PATCH": "patch",
     "DELETE": "delete",
 }
-_STREAMS = ("pods/exec", "pods/attach", "pods/portforward")
+STREAMS = ("pods/exec", "pods/attach")
+"""What is asked for by a request and then is a connection of its own."""
 _OF_NAMESPACES = ("status", "finalize")
 """Subresources of a namespace; anything else behind its name is a resource in it."""
 _LONGEST_TARGET = 16 * 1024
@@ -65,7 +66,7 @@ class ApiRequest:
     def call(self) -> ApiCall:
         """What rules decide about. Streams are opened with GET too, and read nothing: that is *create* here."""
         name = f"{self.resource}/{self.subresource}" if self.subresource else self.resource
-        is_stream = name in _STREAMS and self.verb == "get"
+        is_stream = name in STREAMS and self.verb == "get"
         return ApiCall(
             verb="create" if is_stream else self.verb,
             resource=name,

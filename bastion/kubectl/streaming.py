@@ -1,4 +1,4 @@
-"""Exec and attach from a person's own kubectl: each a session of its own, through the corridor that all sessions take.
+"""Streams of a person's own kubectl: each a session of its own, through the corridor that all sessions take.
 
 So it is admitted, recorded byte by byte before anything passes, bounded and ended like a shell over ssh. The cluster is
 asked before the client is told that its WebSocket is open: what the cluster refuses, the client hears as HTTP.
@@ -14,11 +14,13 @@ from bastion.kubectl.exchange import Exchange
 from bastion.kubectl.http import Refused
 from bastion.kubectl.session import ApiSession
 from bastion.kubectl.status import Refusal
-from bastion.kubectl.stream import StreamEnd, handshake_problem, offered_protocol
+from bastion.kubectl.stream import V4, V5, StreamEnd
 from bastion.kubectl.upgrade import streams_of
+from bastion.kubectl.websocket import Opening, handshake_problem, offered
 from bastion.relay.run import run_session
 from bastion.relay.services import Services
 from bastion.sessions.session import AdmittedSession, Client
+from bastion.transport.request import SessionRequest
 
 FINISH_TIMEOUT = 30.0
 """Seconds that a client has to take the last of its output, and how the program ended."""
@@ -26,33 +28,24 @@ FINISH_TIMEOUT = 30.0
 
 async def stream(exchange: Exchange, services: Services, person: Person, client: Client) -> None:
     """Run the exec or attach that *exchange* asks for. Raises Refused."""
-    head = exchange.head
-    if problem := handshake_problem(head):
-        raise Refused(Refusal(400, problem))
-    protocol = offered_protocol(head)
-    if protocol is None:
-        raise Refused(
-            Refusal(403, "speak v5.channel.k8s.io or v4.channel.k8s.io, as kubectl does from 1.29 on")
-        )
     streams = streams_of(exchange.request)
-    around = exchange.session.session
+    opening = _opening(exchange, streams.session)
+    around = exchange.session
     try:
         session = await services.admission.admit(
             person=person,
             client=client,
-            target=around.target,
-            login=around.login,
-            request=streams.session,
+            target=around.session.target,
+            login=around.session.login,
+            request=opening.request,
             path=streams.path,
         )
     except SessionRefused as refused:
         raise Refused(Refusal(403, str(refused))) from refused
     exchange.answer.note = f"session {session.id}"
-    end = StreamEnd(
-        exchange.conversation, exchange.tls, head, protocol, streams.session, exchange.session.touch
-    )
+    end = StreamEnd(opening)
     async with asyncio.TaskGroup() as group:
-        ending = group.create_task(_end_with(exchange.session, session))
+        ending = group.create_task(_end_with(around, session))
         outcome = await run_session(session, end, services.admission, services.connectors)
         ending.cancel()
     if not end.is_open:
@@ -63,6 +56,22 @@ async def stream(exchange: Exchange, services: Services, person: Person, client:
             await end.finish(outcome)
     except TimeoutError:
         end.abort()
+
+
+def _opening(exchange: Exchange, request: SessionRequest) -> Opening:
+    if problem := handshake_problem(exchange.head):
+        raise Refused(Refusal(400, problem))
+    protocol = offered(exchange.head, (V5, V4))
+    if protocol is None:
+        raise Refused(Refusal(403, f"{exchange.request.kind} is spoken here as {V5} or {V4}"))
+    return Opening(
+        conversation=exchange.conversation,
+        tls=exchange.tls,
+        head=exchange.head,
+        protocol=protocol,
+        request=request,
+        touch=exchange.session.touch,
+    )
 
 
 async def _end_with(around: ApiSession, session: AdmittedSession) -> None:

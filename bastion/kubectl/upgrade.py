@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from bastion.kubectl.resource import ApiRequest
 from bastion.transport.request import Pty, SessionRequest
 
-STREAMED = ("pods/exec", "pods/attach")
 _TERMINAL = "xterm"
 """What a container runtime gives a program for TERM; kubectl tells nobody its own."""
 

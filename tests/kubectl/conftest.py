@@ -226,7 +226,12 @@ async def door(tmp_path: Path, cluster: ScriptedCluster) -> AsyncIterator[Door]:
         lost = asyncio.Event()
         access = Access(
             Services(
-                lambda: config, state, authorities, Connectors(authorities=authorities), admission, standing
+                lambda: config,
+                state,
+                authorities,
+                Connectors(authorities=authorities, config=lambda: config),
+                admission,
+                standing,
             ),
             person=person,
             client=Client(address="192.0.2.7", port=50000),

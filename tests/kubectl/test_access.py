@@ -81,6 +81,7 @@ async def test_a_request_reaches_the_cluster_in_the_persons_name_and_with_the_ba
         (PODS, ["Connection: Upgrade", "Upgrade: websocket"], TOKEN, 400),
         (f"{PODS}/a/exec?command=sh", ["Connection: Upgrade", "Upgrade: websocket"], TOKEN, 400),
         (PODS, ["Connection: Upgrade", "Upgrade: h2c"], TOKEN, 400),
+        (f"{PODS}/a/portforward", ["Connection: Upgrade", "Upgrade: websocket"], TOKEN, 403),
     ],
 )  # fmt: skip
 async def test_what_a_client_may_not_ask_is_refused_with_a_status_and_never_reaches_the_cluster(

@@ -5,22 +5,23 @@ from __future__ import annotations
 import asyncio
 import json
 import ssl
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 import pytest
 from websockets.frames import Close, Frame, Opcode
-from websockets.streams import StreamReader as FrameReader
 
 from bastion.ca.tls import TlsAuthority
 from bastion.kubectl.http import Conversation
-from bastion.kubectl.stream import LARGEST_MESSAGE, V5, StreamEnd
+from bastion.kubectl.stream import V5, StreamEnd
+from bastion.kubectl.websocket import LARGEST_MESSAGE, Opening
 from bastion.sessions.session import Outcome
 from bastion.transport.endpoint import TcpEnd
 from bastion.transport.request import SessionRequest
 from bastion.transport.tls import TlsEnd
 from recorder.events import ErrorOutput, Event, Exited, Input, InputEnded, Output, Resized
 from tests.kubectl.channel import SocketChannel
+from tests.kubectl.frames import frame, frames
 
 OPENING = (
     b"GET /exec HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n"
@@ -45,7 +46,16 @@ class Program:
         conversation = Conversation(tls)
         head = await conversation.head()
         assert head is not None
-        end = StreamEnd(conversation, tls, head, V5, SessionRequest(kind="exec"), self._touch)
+        end = StreamEnd(
+            Opening(
+                conversation=conversation,
+                tls=tls,
+                head=head,
+                protocol=V5,
+                request=SessionRequest(kind="exec"),
+                touch=self._touch,
+            )
+        )
         while events := await end.receive():
             self.events += events
             typed = [event.data for event in events if isinstance(event, Input)]
@@ -90,25 +100,6 @@ async def opened(
         yield reader, writer
     finally:
         writer.close()
-
-
-def frame(data: bytes, opcode: Opcode = Opcode.BINARY, *, fin: bool = True, mask: bool = True) -> bytes:
-    return Frame(opcode, data, fin=fin).serialize(mask=mask)
-
-
-def frames(data: bytes) -> Iterator[Frame]:
-    """The frames that a server sent."""
-    reader = FrameReader()
-    reader.feed_data(data)
-    reader.feed_eof()
-    while True:
-        parsing = Frame.parse(reader.read_exact, mask=False, max_size=None)
-        try:
-            next(parsing)
-        except StopIteration as done:
-            yield done.value
-        except EOFError:
-            return
 
 
 async def rest(reader: asyncio.StreamReader) -> list[Frame]:

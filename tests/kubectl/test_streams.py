@@ -6,8 +6,9 @@ import pytest
 
 from bastion.kubectl.http import Head
 from bastion.kubectl.resource import understand
-from bastion.kubectl.stream import V4, V5, events_of, handshake_problem, offered_protocol
+from bastion.kubectl.stream import V4, V5, events_of
 from bastion.kubectl.upgrade import Streams, streams_of
+from bastion.kubectl.websocket import handshake_problem, offered
 from recorder.events import Event, Input, InputEnded, Resized
 
 POD = "/api/v1/namespaces/shop/pods/api-1"
@@ -52,7 +53,7 @@ def test_only_v5_has_an_end_of_input() -> None:
 
 
 @pytest.mark.parametrize(
-    ("offered", "chosen"),
+    ("words", "chosen"),
     [
         (f"{V5}, {V4}", V5),
         (V4, V4),
@@ -61,8 +62,8 @@ def test_only_v5_has_an_end_of_input() -> None:
         ("", None),
     ],
 )
-def test_the_newest_protocol_that_both_know_is_chosen(offered: str, chosen: str | None) -> None:
-    assert offered_protocol(head(sec_websocket_protocol=offered)) == chosen
+def test_the_newest_protocol_that_both_know_is_chosen(words: str, chosen: str | None) -> None:
+    assert offered(head(sec_websocket_protocol=words), (V5, V4)) == chosen
 
 
 def test_a_handshake_must_be_one() -> None:
