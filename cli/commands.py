@@ -30,6 +30,8 @@ COMMANDS = {
     "kill": "End a session that runs.",
     "export": "Write a recorded session in another form.",
     "verify": "Prove that a recording was not changed.",
+    "retention": "Remove recordings by the rules for them.",
+    "hold": "Keep recordings from being removed.",
     "login": "Sign in and get a certificate for ssh.",
     "kubeconfig": "Print a kubeconfig for a cluster behind the bastion.",
 }

@@ -128,5 +128,8 @@ def _print(findings: Sequence[Finding], *, only_bad: bool) -> None:
         shown = click.style(state, fg="green" if finding.is_good else "red") if colour else state
         click.echo(f"{clean(finding.name)}  {shown}: {clean(finding.reason)}", color=True)
     if only_bad or len(findings) > 1:
+        removed = sum(finding.state == "removed" for finding in findings)
         bad = sum(not finding.is_good for finding in findings)
-        click.echo(f"{len(findings):,} recordings: {len(findings) - bad:,} unchanged, {bad:,} not")
+        total = len(findings) - removed
+        more = f"; {removed:,} more were removed on purpose (bastion sessions --removed)" if removed else ""
+        click.echo(f"{total:,} recordings: {total - bad:,} unchanged, {bad:,} not{more}")

@@ -163,6 +163,11 @@ class Index:
         async with self._transaction() as database:
             await database.executemany(_UPSERT, [self._values(row) for row in rows])
 
+    async def remove(self, ids: Iterable[SessionId]) -> None:
+        """Forget the sessions *ids*, whose recordings were removed."""
+        async with self._transaction() as database:
+            await database.executemany("DELETE FROM sessions WHERE id = ?", [(id_,) for id_ in ids])
+
     async def rebuild(self) -> Broken:
         """Make the rows anew from the files; say which files are no recordings. A server may go on meanwhile."""
         rows, broken = await asyncio.to_thread(_read_all, self.folder)

@@ -48,7 +48,11 @@ class Sealed(msgspec.Struct, frozen=True, kw_only=True, tag_field="is", tag="sea
 
 
 class Removed(msgspec.Struct, frozen=True, kw_only=True, tag_field="is", tag="removed"):
-    """Recording *id* was removed on purpose: by whom, and why."""
+    """Recording *id* was removed on purpose: by whom, and why.
+
+    The rest is what stays known of it: whose session on what it was, since when, what it took on the disk, and its
+    *chain* as in the entry of its seal; *rule* is the rule of retention, if one removed it.
+    """
 
     number: int
     previous: str
@@ -57,6 +61,12 @@ class Removed(msgspec.Struct, frozen=True, kw_only=True, tag_field="is", tag="re
     id: str
     by: str
     reason: str
+    rule: str = ""
+    user: str = ""
+    target: str = ""
+    started_at: float | None = None
+    size: int | None = None
+    chain: str = ""
 
 
 Entry = Sealed | Removed
@@ -129,11 +139,37 @@ class SealLog:
             self._add(descriptor, entry, key)
         return entry
 
-    def remove(self, session_id: SessionId, *, by: str, reason: str, key: SigningKey, now: float) -> Removed:
+    def remove(
+        self,
+        session_id: SessionId,
+        *,
+        by: str,
+        reason: str,
+        key: SigningKey,
+        now: float,
+        rule: str = "",
+        user: str = "",
+        target: str = "",
+        started_at: float | None = None,
+        size: int | None = None,
+        chain: str = "",
+    ) -> Removed:
         """Say that a recording is about to be removed on purpose."""
         with self._tail() as (descriptor, number, previous):
             entry = Removed(
-                number=number, previous=previous, key=key.id, at=now, id=session_id, by=by, reason=reason
+                number=number,
+                previous=previous,
+                key=key.id,
+                at=now,
+                id=session_id,
+                by=by,
+                reason=reason,
+                rule=rule,
+                user=user,
+                target=target,
+                started_at=started_at,
+                size=size,
+                chain=chain,
             )
             self._add(descriptor, entry, key)
         return entry

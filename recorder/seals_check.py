@@ -70,6 +70,7 @@ def hold_against(chain: ChainReading, folder: Path, findings: Sequence[Finding])
     return [
         *(_of_chain(chain, "changed", fault) for fault in chain.faults),
         *_missing(chain.entries.values(), folder, present),
+        *_removed(chain.entries.values(), folder, present),
         *(_with_entry(finding, chain.entries.get(finding.path.stem)) for finding in findings),
     ]
 
@@ -110,6 +111,18 @@ def _missing(entries: Iterable[Entry], folder: Path, present: set[str]) -> Itera
                 state="missing",
                 reason=f"it was sealed ({entry.ending}) and is in the chain as entry {entry.number}"
                 f" of {_moment(entry.at)}, but not in the folder",
+            )
+
+
+def _removed(entries: Iterable[Entry], folder: Path, present: set[str]) -> Iterator[Finding]:
+    for entry in entries:
+        if isinstance(entry, Removed) and entry.id not in present:
+            yield Finding(
+                name=entry.id,
+                path=folder / place(SessionId(entry.id)),
+                is_good=True,
+                state="removed",
+                reason=f"{entry.by} removed it, {_moment(entry.at)}: {entry.reason}",
             )
 
 

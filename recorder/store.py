@@ -236,6 +236,8 @@ class Store:
                 descriptor = os.open(path, flags, 0o600)
             except FileExistsError:  # one chance in 34 thousand million a day
                 continue
+            except FileNotFoundError:  # retention found the folder empty, and took it away just now
+                continue
             fcntl.flock(descriptor, fcntl.LOCK_EX)
             if self._durability == "disk":
                 sync_folder(path.parent)

@@ -6,7 +6,8 @@ holds stay in the table: who asks years later is told who held what, and why.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
 from bastion.state.database import Database, Row
@@ -85,6 +86,13 @@ class Holds:
             "SELECT * FROM holds WHERE ? OR lifted_at IS NULL ORDER BY id", int(lifted)
         )
         return [_hold(row) for row in rows]
+
+    @asynccontextmanager
+    async def still(self) -> AsyncIterator[tuple[Hold, ...]]:
+        """The holds in force; none is placed or lifted, by whatever process, before the block is left."""
+        async with self._database.transaction() as transaction:
+            rows = await transaction.fetch("SELECT * FROM holds WHERE lifted_at IS NULL ORDER BY id")
+            yield tuple(_hold(row) for row in rows)
 
 
 def _hold(row: Row) -> Hold:

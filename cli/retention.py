@@ -1,0 +1,170 @@
+"""`bastion retention`: what the rules would remove, and removing it."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import click
+from rich.filesize import decimal
+
+from bastion.config.model import Config
+from bastion.ops.retention import Survey, apply, survey
+from bastion.runtime.logs import configure_logs
+from bastion.state.store import State
+from cli.output import Column, clean, json_option, print_json, print_rows
+from cli.removed import as_data
+from cli.sessions import require_folder
+from cli.settings import Settings, pass_settings
+from cli.state import operator
+from recorder.index import Index
+from recorder.retention import DAY, Removal
+from recorder.seals import Removed
+
+
+@click.group()
+def retention() -> None:
+    """Remove recordings by the rules in [recording.retention]."""
+
+
+@retention.command("plan")
+@json_option
+@pass_settings
+def plan(settings: Settings, as_json: bool) -> None:
+    """Show which recordings would be removed now, and why. Removes nothing."""
+    found = asyncio.run(_survey(settings.config))
+    if as_json:
+        print_json(_as_data(found))
+    else:
+        _print(settings.config, found)
+
+
+@retention.command("apply")
+@click.option("--yes", "is_sure", is_flag=True, help="Do not ask.")
+@json_option
+@pass_settings
+def apply_command(settings: Settings, is_sure: bool, as_json: bool) -> None:
+    """Remove the recordings that the plan shows.
+
+    Of each its entry in the chain of seals remains: whose session it was, on what, when, the digest, and who removed it
+    by which rule. See: bastion sessions --removed
+    """
+    config = settings.config
+    found = asyncio.run(_survey(config))
+    count = len(found.plan.removals) + len(found.unfinished)
+    if not as_json:
+        _print(config, found)
+    if count and not is_sure:
+        click.confirm(f"Remove {_recordings(count)} for good?", abort=True, err=True)
+    done = asyncio.run(_apply(config, found, is_quiet=as_json))
+    if as_json:
+        print_json({"removed": [as_data(entry) for entry in done]})
+    elif count:
+        freed = sum(entry.size or 0 for entry in done)
+        click.echo(f"Removed {_recordings(len(done))}, {decimal(freed)}.")
+
+
+@asynccontextmanager
+async def _opened(config: Config) -> AsyncIterator[tuple[State, Index]]:
+    configure_logs(level="warning")  # what a command did it says itself
+    require_folder(config.recordings_folder)
+    async with await State.open(config.state_file, create=False) as state:
+        index = await Index.open(config.recordings_folder)
+        try:
+            yield state, index
+        finally:
+            await index.close()
+
+
+async def _survey(config: Config) -> Survey:
+    async with _opened(config) as (state, index):
+        return await survey(config, state, index, time.time())
+
+
+async def _apply(config: Config, found: Survey, *, is_quiet: bool) -> list[Removed]:
+    from rich.console import Console
+    from rich.progress import Progress
+
+    is_shown = not is_quiet and sys.stderr.isatty()
+    total = len(found.plan.removals) + len(found.unfinished)
+    done = []
+    async with _opened(config) as (state, index):
+        with Progress(console=Console(stderr=True), transient=True, disable=not is_shown) as progress:
+            task = progress.add_task("Removing", total=total)
+            async for entry in apply(config, state, index, found, by=operator(), now=time.time):
+                done.append(entry)
+                progress.advance(task)
+        if done:
+            await state.audit.record(
+                "retention.applied",
+                user=operator(),
+                recordings=len(done),
+                bytes=sum(entry.size or 0 for entry in done),
+            )
+    return done
+
+
+def _print(config: Config, found: Survey) -> None:
+    if not config.recording.retention.rules:
+        click.echo("There are no rules in [recording.retention], so nothing is ever removed.", err=True)
+    columns = [
+        Column(key="session", title="SESSION", is_whole=True),
+        Column(key="user", title="USER"),
+        Column(key="target", title="TARGET"),
+        Column(key="age_days", title="AGE", show=lambda days: f"{days:.0f}d", is_number=True),
+        Column(key="bytes", title="SIZE", show=decimal, is_number=True),
+        Column(key="rule", title="RULE"),
+        Column(key="reason", title="WHY"),
+    ]
+    now = time.time()
+    rows = [_removal_data(removal, now) for removal in found.plan.removals]
+    rows += [{**_removal_data(one.removal, now), "reason": f"stays: {one.hold}"} for one in found.plan.held]
+    print_rows(rows, columns, as_json=False, empty="Nothing is to be removed now.")
+    if rows:
+        count = len(found.plan.removals)
+        click.echo(f"{_recordings(count)} to remove, {decimal(found.plan.size)}.", err=True)
+    if found.unfinished:
+        click.echo(f"An earlier run left {_recordings(len(found.unfinished))} half removed.", err=True)
+    for excess in found.plan.excesses:
+        click.echo(
+            f"Rule {clean(excess.rule)} stays {decimal(excess.bytes)} above its size: the rest is too young to go.",
+            err=True,
+        )
+    if found.unchained:
+        click.echo(
+            f"{_recordings(len(found.unchained))} not in the chain of seals stay: bastion verify --all tells more.",
+            err=True,
+        )
+
+
+def _as_data(found: Survey) -> dict[str, object]:
+    now = time.time()
+    return {
+        "remove": [_removal_data(removal, now) for removal in found.plan.removals],
+        "bytes": found.plan.size,
+        "held": [{**_removal_data(one.removal, now), "hold": one.hold} for one in found.plan.held],
+        "unfinished": [as_data(entry) for entry in found.unfinished],
+        "above_size": [{"rule": excess.rule, "bytes": excess.bytes} for excess in found.plan.excesses],
+        "not_in_the_chain": list(found.unchained),
+    }
+
+
+def _removal_data(removal: Removal, now: float) -> dict[str, object]:
+    row = removal.row
+    assert row.ended_at is not None
+    return {
+        "session": row.id,
+        "user": row.user,
+        "target": row.target,
+        "age_days": round((now - row.ended_at) / DAY, 2),
+        "bytes": removal.size,
+        "rule": removal.rule,
+        "reason": removal.reason,
+    }
+
+
+def _recordings(count: int) -> str:
+    return f"{count:,} recording" if count == 1 else f"{count:,} recordings"
