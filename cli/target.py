@@ -10,9 +10,10 @@ from dataclasses import asdict
 import click
 
 from bastion.ca.authorities import Authorities
-from bastion.config.targets import SshTarget, Target
+from bastion.config.targets import KubernetesTarget, SshTarget, Target
 from bastion.config.write import write_target
 from bastion.errors import ConfigError
+from bastion.ops.clusters import manifest
 from bastion.ops.targets import Check, HostKey, check, login_to_try, scan, setup_lines
 from bastion.state.store import State
 from cli.output import Column, clean, json_option, print_json, print_rows
@@ -131,6 +132,8 @@ def check_targets(settings: Settings, name: str | None, login: str | None, as_js
     else:
         for result in results:
             click.echo(f"{result.target}: {'ok' if result.is_good else 'FAILED'} (as {result.login})")
+            for line in result.notes:
+                click.echo(f"  {clean(line)}")
             if result.is_behind:
                 click.echo("  It does not know the present key of the target CA: bastion ca show target")
             for line in (result.problem, result.hint):
@@ -146,7 +149,8 @@ async def _check(
     authorities = await Authorities.open(
         config.keys_folder, state, config.certificates, config.server.public_name, time.time
     )
-    return [await check(t, _login(t, settings, login), authorities) for t in targets]
+    rules = config.policy.rules
+    return [await check(t, _login(t, settings, login), authorities, rules) for t in targets]
 
 
 def _login(chosen: Target, settings: Settings, login: str | None) -> str:
@@ -154,6 +158,42 @@ def _login(chosen: Target, settings: Settings, login: str | None) -> str:
     if found is None:
         raise ConfigError(f"no rule names a login for {chosen.name}", hint="Name one with --login.")
     return found
+
+
+@target.command("manifest")
+@click.argument("name")
+@click.option(
+    "--user", help="Who the bastion is to the cluster: the CN of its certificate, or its token's user."
+)
+@click.option("--service-account", metavar="NAMESPACE/NAME", help="The same, where it is a service account.")
+@click.option("--group", "groups", multiple=True, help="A group to speak for, beside those that rules name.")
+@click.option(
+    "--person", "people", multiple=True, help="A person to speak for, and nobody who is not named so."
+)
+@pass_settings
+def print_manifest(
+    settings: Settings,
+    name: str,
+    user: str | None,
+    service_account: str | None,
+    groups: Sequence[str],
+    people: Sequence[str],
+) -> None:
+    """Print what the cluster NAME must grant the bastion, for kubectl apply -f -."""
+    chosen = _named(settings, name)
+    if not isinstance(chosen, KubernetesTarget):
+        raise ConfigError(f"{name} is no Kubernetes cluster: it is of the kind {chosen.kind}")
+    if user and service_account:
+        raise click.UsageError("the bastion is either a --user or a --service-account")
+    if chosen.kubeconfig is None and not user:
+        service_account = service_account or "bastion/bastion"
+    if service_account and service_account.count("/") != 1:
+        raise click.UsageError("write --service-account NAMESPACE/NAME")
+    rules = settings.config.policy.rules
+    text = manifest(
+        chosen, rules, user=user or "", service_account=service_account or "", groups=groups, people=people
+    )
+    click.echo(text, nl=False)
 
 
 @target.command("scan")

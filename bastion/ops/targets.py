@@ -9,9 +9,10 @@ from dataclasses import dataclass
 import asyncssh
 
 from bastion.ca.authorities import Authorities
-from bastion.config.targets import SshTarget, Target
+from bastion.config.targets import KubernetesTarget, SshTarget, Target
 from bastion.connectors.ssh import connect_to
 from bastion.errors import TargetError
+from bastion.ops.clusters import CHECK_LOGIN, examine, groups_for
 from bastion.sessions.admission import facts_of
 from policy.match import names_target
 from policy.patterns import is_login
@@ -42,6 +43,7 @@ class Check:
     problem: str = ""
     hint: str = ""
     is_behind: bool = False
+    notes: tuple[str, ...] = ()
 
     @property
     def is_good(self) -> bool:
@@ -80,11 +82,16 @@ async def scan(address: str, port: int, recorded: Sequence[str] = (), timeout: f
     return found
 
 
-async def check(target: Target, login: str, authorities: Authorities) -> Check:
-    """Sign in to *target* as a session would, and leave again."""
+async def check(target: Target, login: str, authorities: Authorities, rules: Sequence[Rule] = ()) -> Check:
+    """Sign in to *target* as a session of somebody whom *rules* let in would, and leave again."""
     match target:
         case SshTarget():
             return await _check_ssh(target, login, authorities)
+        case KubernetesTarget():
+            found = await examine(target, login, groups_for(target, rules)[0])
+            return Check(
+                target=target.name, login=login, problem=found.problem, hint=found.hint, notes=found.notes
+            )
         case _:
             problem = f"a target of the kind {target.kind} cannot be checked"
             return Check(target=target.name, login=login, problem=problem)
@@ -111,7 +118,8 @@ def login_to_try(target: Target, rules: Sequence[Rule]) -> str | None:
     if target.login is not None:
         return target.login
     named = (rule for rule in rules if rule.effect == "allow" and names_target(rule, facts_of(target)))
-    return next((login for rule in named for login in rule.logins if is_login(login)), None)
+    usual = CHECK_LOGIN if isinstance(target, KubernetesTarget) else None  # one is as good as another there
+    return next((login for rule in named for login in rule.logins if is_login(login)), usual)
 
 
 def _advice(target: SshTarget, error: TargetError) -> str:
