@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import shutil
 import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -19,6 +20,7 @@ from recorder.events import Event, Exited, Happened, Resized
 from recorder.reader import open_recording
 from tests.kubernetes.containers import V4
 from tests.kubernetes.double import Double
+from tests.rig.bastion import PROGRAM
 from tests.rig.openssh import Client, Finished
 from tests.rig.process import end, free_port, wait_for_end, wait_until
 from tests.rig.world import World
@@ -237,6 +239,36 @@ def test_what_a_person_may_not_do_is_refused_in_words_and_on_record(clusters: Wo
         e for e in happened(clusters, session["id"]) if e.text == "delete pods api-7d9 -n shop: 403"
     ]
     assert refused.facts["bytes"] == 0
+
+
+def test_the_local_command_prints_what_the_bastion_does(clusters: World, tmp_path: Path) -> None:
+    """It finds place and credential where `bastion login` leaves them."""
+    alice = clusters.certified("alice")
+    ssh, settings = tmp_path / ".ssh", tmp_path / ".config" / "bastion"
+    ssh.mkdir(mode=0o700)
+    settings.mkdir(parents=True)
+    shutil.copy2(alice.key, ssh / "bastion-127.0.0.1")
+    shutil.copy2(alice.certificate, ssh / "bastion-127.0.0.1-cert.pub")
+    place = f'host = "127.0.0.1"\nport = {clusters.bastion.port}\nuser = ""\nalias = "bastion"\n'
+    (settings / "login.toml").write_text(place)
+    (tmp_path / "bin").mkdir()
+    program = (
+        tmp_path / "bin" / "ssh"
+    )  # ssh itself looks for known_hosts in the home of the account, not of HOME
+    program.write_text(
+        f'#!/bin/sh\nexec {shutil.which("ssh")} -F "{alice.config}" -oHostKeyAlias=localhost "$@"\n'
+    )
+    program.chmod(0o700)
+    environment = {"HOME": str(tmp_path), "PATH": f"{tmp_path}/bin:{os.environ['PATH']}"}
+    command = [str(PROGRAM), "kubeconfig", "prod-k8s", "--local-port", "6443"]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False, timeout=30)
+    assert done.returncode == 0, done.stderr
+    assert "server: https://127.0.0.1:6443" in done.stdout
+    refused = subprocess.run(
+        [*command[:2], "no-such"], env=environment, capture_output=True, text=True, check=False, timeout=30
+    )
+    assert (refused.returncode, refused.stdout) == (77, "")
+    assert "there is no target no-such" in refused.stderr
 
 
 def test_a_kubeconfig_is_of_no_use_to_anybody_else(clusters: World, kubectl: Kubectl) -> None:
