@@ -37,8 +37,9 @@ forward = ["localhost:*"]
 """
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="package")
 def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
+    """One for all of these tests; the last file of them changes what it keeps."""
     folder = tmp_path_factory.mktemp("world")
     prepared = World(folder)
     prepared.web_1.settings = ("X11Forwarding yes", f"XAuthLocation {_xauth(folder)}")

@@ -7,13 +7,12 @@ from pathlib import Path
 
 import pytest
 
-from recorder.reader import Reader
 from tests.forwarding.services import count, echo, greet, pour, served, silent
-from tests.forwarding.tunnels import connected, forwarding, happened, master, read, read_all, recording, talk
+from tests.forwarding.tunnels import connected, forwarding, happened, master, read, read_all, talk
 from tests.rig.openssh import Client
 from tests.rig.process import free_port
 from tests.rig.world import World
-from tests.server.recorded import events, rows, streams
+from tests.server.recorded import events, rows
 
 
 @pytest.mark.parametrize(
@@ -142,60 +141,3 @@ def _resident(world: World) -> int:
     """Bytes of memory that the bastion holds."""
     pages = Path(f"/proc/{world.bastion.pid}/statm").read_text().split()[1]
     return int(pages) * 4096
-
-
-def test_a_lock_ends_what_is_forwarded_and_lets_nothing_more_through(world: World, short: Path) -> None:
-    bob, local = world.jumper("bob"), free_port()
-    with (
-        served(greet) as port,
-        master(bob, short / "mux", "-L", f"{local}:localhost:{port}", to="web-2@bastion"),
-    ):
-        with connected(local) as running:
-            assert read(running, 3) == b"220"
-            assert world.bastion.run("user", "lock", "bob", "--reason", "left").status == 0
-            read_all(running)
-        try:
-            forwarding(world, ending="revoked")
-            assert talk(connected(local), b"x") == b""
-        finally:
-            world.bastion.run("user", "unlock", "bob")
-        assert talk(connected(local), b"x") == b"220 at your service\r\nx"
-
-
-def test_a_target_that_goes_ends_the_session_and_the_next_connection_begins_another(
-    alice: Client, world: World, short: Path
-) -> None:
-    local = free_port()
-    with served(greet) as port, master(alice, short / "mux", "-L", f"{local}:localhost:{port}"):
-        with connected(local) as running:
-            assert read(running, 3) == b"220"
-            world.web_1.drop_sessions()
-            read_all(running)
-        first = forwarding(world, ending="target disconnected")
-        assert talk(connected(local), b"x") == b"220 at your service\r\nx"
-    assert forwarding(world)["id"] != first["id"]
-
-
-def test_contents_are_kept_in_a_recording_of_each_connection(alice: Client, world: World) -> None:
-    world.configure("[recording]\nforwarded_contents = true")
-    data = bytes(range(256)) * 999
-    with served(echo) as port:
-        assert alice.run("-W", f"localhost:{port}", "web-1@bastion", stdin=data).stdout == data
-    whole = forwarding(world)
-    kept = next(row for row in rows(world) if row["command"] == f"localhost:{port}")
-    assert (kept["action"], kept["ending"]) == ("forward", "exited")
-    file = recording(world, kept["id"])
-    with file.open("rb") as opened:
-        assert Reader(opened).header.facts["within"] == whole["id"]
-    assert (streams(file).input, streams(file).output) == (data, data)
-
-
-def test_a_server_that_stops_waits_for_connections_but_not_for_silence(
-    alice: Client, world: World, short: Path
-) -> None:
-    local = free_port()
-    with served(greet) as port, master(alice, short / "mux", "-L", f"{local}:localhost:{port}"):
-        assert talk(connected(local), b"x")
-        world.bastion.stop()
-    world.bastion.start()
-    assert forwarding(world, ending="server stopped")["ending"] == "server stopped"
