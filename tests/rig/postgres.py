@@ -1,6 +1,7 @@
 """A real PostgreSQL server on loopback, of Debian's packages: its own cluster in a folder, TLS, roles with passwords.
 
-Knows initdb and the server, not what is asked of it. The server refuses to run as root, so that root runs it as another user.
+Knows initdb and the server, not what is asked of it. The server refuses to run as root, so root runs it as another
+user.
 """
 
 from __future__ import annotations
@@ -31,9 +32,17 @@ class Postgres:
     """One server. `with Postgres(folder) as server: …`, or `start()` and `stop()`."""
 
     def __init__(
-        self, folder: Path, *, tls: Path | None = None, settings: Mapping[str, str] | None = None
+        self,
+        folder: Path,
+        *,
+        certificate: tuple[Path, Path] | None = None,
+        ca: str = "",
+        settings: Mapping[str, str] | None = None,
     ) -> None:
-        """Make a cluster in *folder*, for a server that takes passwords over SCRAM; *tls* holds server.crt and .key."""
+        """Make a cluster in *folder*, whose roles sign in by SCRAM.
+
+        With a *certificate* and its key it speaks TLS, and takes certificates of clients that *ca* (PEM) has signed.
+        """
         self.folder = folder.absolute()
         self.port = free_port()
         self.log = self.folder / "log"
@@ -63,15 +72,17 @@ class Postgres:
             "max_connections": "50",
             **(settings or {}),
         }
-        if tls is not None:
-            for name in ("server.crt", "server.key", "client-ca.crt"):
-                if (tls / name).exists():
-                    target = Path(shutil.copy(tls / name, self._data / name))
-                    target.chmod(0o600)
-                    self._give_away(target)
+        if certificate is not None:
+            contents = {
+                name: path.read_text() for name, path in zip(("crt", "key"), certificate, strict=True)
+            }
+            for name, content in {**contents, "ca": ca}.items():
+                self._put(f"server.{name}", content)
             lines |= {
                 "ssl": "on",
-                "ssl_ca_file": "'client-ca.crt'" if (tls / "client-ca.crt").exists() else "''",
+                "ssl_cert_file": "'server.crt'",
+                "ssl_key_file": "'server.key'",
+                "ssl_ca_file": "'server.ca'",
             }
         with (self._data / "postgresql.conf").open("a") as config:
             config.writelines(f"{name} = {value}\n" for name, value in lines.items())
@@ -112,9 +123,9 @@ class Postgres:
 
     def sql(self, *statements: str, database: str = "postgres") -> str:
         """Run *statements* as the superuser over its own socket; returns what psql prints."""
-        command = [
-            self._bin / "psql", "-X", "-q", "-A", "-t", "-v", "ON_ERROR_STOP=1", "-h", self.folder, "-p", str(self.port),
-            "-U", "postgres", "-d", database,
+        command: list[str | Path] = [
+            self._bin / "psql", "-X", "-q", "-A", "-t", "-v", "ON_ERROR_STOP=1", "-h", self.folder,
+            "-p", str(self.port), "-U", "postgres", "-d", database,
         ]  # fmt: skip
         for statement in statements:
             command += ["-c", statement]
@@ -131,6 +142,12 @@ class Postgres:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.stop()
+
+    def _put(self, name: str, content: str) -> None:
+        file = self._data / name
+        file.touch(mode=0o600)
+        file.write_text(content)
+        self._give_away(file)
 
     def _as_user(self) -> Sequence[str]:
         if self._user is None:

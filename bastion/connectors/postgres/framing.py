@@ -21,9 +21,10 @@ DATA_ROW, COPY_DATA = ord("D"), ord("d")
 
 
 class Tally:
-    """Messages that are counted and digested, and not looked into: rows, or the data of a COPY."""
+    """Messages that are counted, and digested if *digests*, and not looked into: rows, or the data of a COPY."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, digests: bool = False) -> None:
+        self._digests = digests
         self.reset()
 
     def reset(self) -> None:
@@ -43,7 +44,13 @@ class Tally:
 
     def add(self, data: memoryview | bytes) -> None:
         self.size += len(data)
-        self._digest.update(data)
+        if self._digests:
+            self._digest.update(data)
+
+    @property
+    def payload(self) -> int:
+        """The bytes of their bodies."""
+        return self.size - HEADER * self.count
 
     @property
     def sha256(self) -> str:
@@ -59,7 +66,7 @@ class ServerFraming:
     def __init__(self, told: Callable[[int, bytes], None]) -> None:
         self._told = told
         self.wants_rows = True
-        self.rows = Tally()
+        self.rows = Tally(digests=True)
         self.copied = Tally()
         self._head = b""
         self._left = 0

@@ -242,7 +242,7 @@ class Transcript:
 
     def _copy_begins(self, body: bytes) -> None:
         self._copy = "copied"
-        self.server.copied = Tally()
+        self.server.copied.reset()
         if self._sent is not None:
             self._sent.reset()
 
@@ -261,7 +261,7 @@ class Transcript:
         self._copy = ""
         sent, received = self._sent or Tally(), self.server.copied
         tally = sent if sent.count else received
-        return {"copied": tally.size, "sha256": tally.sha256}
+        return {"copied": tally.payload}
 
     def _close_result(self) -> str:
         """Words about the rows that were not shown; the next result begins."""
@@ -272,7 +272,7 @@ class Transcript:
             words = f"({hidden.count:,} more rows, {hidden.size:,} bytes, SHA-256 {hidden.sha256})\n"
         if self._result.table is not None and not shown and not hidden.count:
             self._draw(self._result.table.draw([]))
-        self.server.rows = Tally()
+        self.server.rows.reset()
         self.server.wants_rows = self._is_drawn and self._keeping.rows > 0
         self._result = _Result()
         return words
