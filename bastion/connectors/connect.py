@@ -9,12 +9,14 @@ from typing import Protocol
 
 from bastion.ca.authorities import Authorities
 from bastion.config.model import Config
-from bastion.config.targets import KubernetesTarget, PostgresTarget, SshTarget
+from bastion.config.targets import KubernetesTarget, PostgresTarget, SshTarget, Target
 from bastion.connectors.kubernetes.session import open_pod
+from bastion.connectors.levels import Level, databases
 from bastion.connectors.postgres.cancel import CancelKeys
 from bastion.connectors.postgres.psql import open_psql
 from bastion.connectors.ssh import open_connection, open_ssh
 from bastion.errors import TargetError
+from bastion.identity.person import Person
 from bastion.sessions.session import AdmittedSession
 from bastion.transport.hooks import ClientConnection, Visitors
 from recorder.events import Event, Exited, Killed
@@ -61,6 +63,17 @@ class Connectors:
             case PostgresTarget() as target:
                 async with open_psql(session, target, self.cancel_keys, self.config) as program:
                     yield program
+
+    async def level(self, person: Person, target: Target, login: str | None, path: str) -> Level | None:
+        """What *person* can choose from in *target* below *path*; None where there is nothing, or no more.
+
+        Raises TargetError.
+        """
+        match target:
+            case PostgresTarget():
+                return databases(target, path)
+            case SshTarget() | KubernetesTarget():
+                return None
 
     @asynccontextmanager
     async def open_forwarding(self, session: AdmittedSession) -> AsyncIterator[ClientConnection]:

@@ -15,7 +15,7 @@ import structlog
 
 from bastion.config.targets import PostgresTarget, Target
 from bastion.connectors.postgres.psql_words import with_role
-from bastion.errors import BastionError, SessionRefused
+from bastion.errors import BastionError, SessionRefused, TargetError
 from bastion.identity.person import Person
 from bastion.relay.notice import notice
 from bastion.relay.run import run_session
@@ -24,6 +24,7 @@ from bastion.ssh.builtins import run_builtin
 from bastion.ssh.front import Front
 from bastion.ssh.login import run_login
 from bastion.ssh.picker import Entry, pick
+from bastion.ssh.picker_levels import pick_inside
 from bastion.ssh.route import Route, ToBuiltin, ToPicker, ToTarget, is_key_copy, route
 from bastion.ssh.terminal import ChannelTerminal
 from bastion.transport.endpoint import ClientEnd
@@ -167,21 +168,36 @@ class _Visit:
                 break
             self._terminal.unread(choice.typed_ahead)
             target = next(target for target, _ in reachable if target.name == choice.entry.name)
-            words = await self._session_from_picker(person, target, choice.login)
-            self._channel.forget_typed()  # an Enter too many for the shell must not choose another target
+            ended = await self._session_from_picker(person, target, choice.login)
+            words = ended or ""
+            if ended is not None:
+                self._channel.forget_typed()  # an Enter too many for the shell must not choose another target
         return Exited(0)
 
-    async def _session_from_picker(self, person: Person, target: Target, login: str | None) -> str:
-        """One session; returns the words for the picker that opens again."""
+    async def _session_from_picker(self, person: Person, target: Target, login: str | None) -> str | None:
+        """One session; returns the words for the picker that opens again, None where the person went back to it."""
         pty = self._channel.request.pty
         assert pty is not None
-        now = dataclasses.replace(pty, columns=self._terminal.columns, rows=self._terminal.rows)
-        request = dataclasses.replace(self._channel.request, kind="shell", command="", pty=now)
         try:
-            outcome = await self._session(person, target, login, request)
-        except SessionRefused as refusal:
+            path = await self._inside(person, target, login)
+            if path is None:
+                return None
+            now = dataclasses.replace(pty, columns=self._terminal.columns, rows=self._terminal.rows)
+            request = dataclasses.replace(self._channel.request, kind="shell", command="", pty=now)
+            outcome = await self._session(person, target, login, request, path)
+        except (SessionRefused, TargetError) as refusal:
             return str(refusal)
         return outcome.message or f"{target.name}: {_ended(outcome)}"
+
+    async def _inside(self, person: Person, target: Target, login: str | None) -> str | None:
+        """What was picked in *target*, empty where there is nothing to pick; None to go back."""
+        return await pick_inside(
+            self._terminal,
+            lambda path: self._front.connectors.level(person, target, login, path),
+            address=f"{login}@{target.name}" if login else target.name,
+            heading=target.name,
+            ssh_command=self._ssh,
+        )
 
     @property
     def _ssh(self) -> str:

@@ -31,20 +31,26 @@ async def pick(
     heading: str,
     notice: str = "",
     ssh_command: str = "ssh -t bastion",
+    is_inside: bool = False,
 ) -> Choice | None:
     """Let the person pick an entry and a login; None when they leave, or their input or terminal ends.
 
     *notice* is shown until the picker closes (why the last session ended, say). *ssh_command* is shown before
-    `login@target` as the command to copy. Bytes that came after the last key used are in `Choice.typed_ahead`;
-    nothing else has been read. Cancelling restores the screen, within a second, and leaves no task behind.
+    `login@target` as the command to copy; *is_inside* a target, leaving is going back. Bytes that came after the last
+    key used are in `Choice.typed_ahead`; nothing else has been read. Cancelling restores the screen, within a second,
+    and leaves no task behind.
     """
     look = abilities_of(terminal.term)
     if look is None:
         return await pick_by_number(
-            terminal, entries, heading=heading, notice=notice, ssh_command=ssh_command
+            terminal,
+            entries,
+            heading=heading,
+            notice=notice,
+            ssh_command="" if is_inside else ssh_command,
         )
     state = PickerList(entries)
-    view = View(state, look, heading=heading, notice=notice, ssh_command=ssh_command)
+    view = View(state, look, heading=heading, notice=notice, ssh_command=ssh_command, is_inside=is_inside)
     return await _Picker(terminal, state, view).run()
 
 

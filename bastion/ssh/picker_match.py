@@ -16,13 +16,17 @@ _LONGEST_DETAILS = 400
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Entry:
-    """Something that can be picked. *logins* come best first; one with `*` or `?` is a pattern to type against."""
+    """Something that can be picked. *logins* come best first; one with `*` or `?` is a pattern to type against.
+
+    *address* is what ssh would call it, where it is not its name.
+    """
 
     name: str
     kind: str = "ssh"
     description: str = ""
     logins: tuple[str, ...] = ()
     labels: Mapping[str, str] = field(default_factory=dict)
+    address: str = ""
 
 
 class Row:

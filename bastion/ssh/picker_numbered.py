@@ -20,7 +20,10 @@ _HELP = ("Type a number or a name (login@number for another login), text to filt
 async def pick_by_number(
     terminal: Terminal, entries: Sequence[Entry], *, heading: str, notice: str, ssh_command: str
 ) -> Choice | None:
-    """Ask until an entry is picked; None when the person leaves, or their input or terminal ends."""
+    """Ask until an entry is picked; None when the person leaves, or their input or terminal ends.
+
+    *ssh_command* is what to type instead before a target's name; empty, nothing is.
+    """
     prompt = _Prompt(terminal)
     state = PickerList(entries)
     lines = [
@@ -32,7 +35,8 @@ async def pick_by_number(
         if not entries:
             await prompt.show([*lines, "There is no target that you may reach."])
             return None
-        await prompt.show([*lines, *_HELP, f"Or type at once: {plain(ssh_command)} TARGET"])
+        command = [f"Or type at once: {plain(ssh_command)} TARGET"] if ssh_command else []
+        await prompt.show([*lines, *_HELP, *command])
         while (answer := await prompt.ask("number or name: ")) is not None:
             if answer in ("q", "quit", "exit") and answer not in (row.name for row in state.rows):
                 return None

@@ -60,16 +60,27 @@ Segment = tuple[str, str]
 
 
 class View:
-    """Draws a `PickerList`. *heading* and *notice* are data; *ssh_command* is what goes before `login@target`."""
+    """Draws a `PickerList`. *heading* and *notice* are data; *ssh_command* is what goes before `login@target`.
+
+    *is_inside* a target, one leaves by going back.
+    """
 
     def __init__(
-        self, state: PickerList, look: Abilities, *, heading: str, notice: str, ssh_command: str
+        self,
+        state: PickerList,
+        look: Abilities,
+        *,
+        heading: str,
+        notice: str,
+        ssh_command: str,
+        is_inside: bool = False,
     ) -> None:
         self.state = state
         self.look = look
         self._heading = plain(heading)
         self._notice = [plain(line) for line in notice.splitlines() if line.strip()]
         self._ssh_command = plain(ssh_command)
+        self._leave = "back" if is_inside else "leave"
         self._name_width = max((width(row.name) for row in state.rows), default=0)
         self._kind_width = max((width(row.kind) for row in state.rows), default=0)
         self._details_width = max((width(row.details) for row in state.rows), default=0)
@@ -117,7 +128,8 @@ class View:
         if (current := self.state.current) is None:
             return ""
         login = self.state.login_of(current.row.entry)
-        destination = f"{plain(login)}@{current.row.name}" if login else current.row.name
+        address = plain(current.row.entry.address) or current.row.name
+        destination = f"{plain(login)}@{address}" if login else address
         room = columns - width(destination)
         command = next(
             (c for c in (f"$ {self._ssh_command} ", f"$ ssh {self.look.ellipsis} ", "") if width(c) <= room),
@@ -127,13 +139,13 @@ class View:
 
     def _hint(self, columns: int) -> str:
         arrows = "↑↓" if self.look.unicode else "Up/Down"
-        hints = [f"{arrows} move", "Enter connect", "Esc leave", "? keys"]
+        hints = [f"{arrows} move", "Enter connect", f"Esc {self._leave}", "? keys"]
         current = self.state.current
         if current and len(self.state.logins_of(current.row.entry)) > 1:
             hints.insert(2, "Tab login")
         text = "  ".join(hints)
         if width(text) > columns:
-            text = "Enter connect  Esc leave  ? keys"
+            text = f"Enter connect  Esc {self._leave}  ? keys"
         return self._line([(text, "dim")], columns)
 
     def _keys(self, columns: int) -> list[str]:
