@@ -6,12 +6,22 @@ twice: `reason` to the person, telling nothing of rules and of targets they may 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 
 from policy.kubernetes import Pod
-from policy.match import Aim, Subject, TargetFacts, is_for, is_match, is_partial, logins_of
+from policy.match import (
+    Aim,
+    Subject,
+    TargetFacts,
+    is_for,
+    is_for_pod,
+    is_match,
+    is_partial,
+    logins_of,
+    mismatches,
+)
 from policy.patterns import any_matches, is_concrete, is_login, some_login
 from policy.rules import ACTIONS, Action, AuditorRule, Rule, actions_on
 
@@ -27,6 +37,7 @@ __all__ = [
     "may_audit",
     "may_reach",
     "no_such_target",
+    "pods_open",
     "quoted",
     "ways",
 ]
@@ -112,6 +123,23 @@ def decide(
     return Decision(
         allowed=False, reason=_refusal(rules, subject, target, login, action, end), rule=rule, detail=detail
     )
+
+
+def pods_open(
+    rules: Sequence[Rule], subject: Subject, target: TargetFacts, login: str, action: Action
+) -> Callable[[Pod], bool]:
+    """Whether `decide` would allow it in a pod, for many pods: all that does not depend on the pod is asked once."""
+    here = [
+        rule
+        for rule in rules
+        if all(found.aspect == "pod" for found in mismatches(rule, subject, target, login, action))
+    ]
+
+    def is_open(pod: Pod) -> bool:
+        effects = {rule.effect for rule in here if is_for_pod(rule, pod)}
+        return effects == {"allow"}
+
+    return is_open
 
 
 def no_such_target(

@@ -144,6 +144,11 @@ def is_match(
     return next(mismatches(rule, subject, target, login, action, end), None) is None
 
 
+def is_for_pod(rule: Rule, pod: Pod) -> bool:
+    """Whether what *rule* says of namespaces and pods fits *pod*."""
+    return rule.kubernetes is None or next(_pod_mismatches(rule, rule.kubernetes, pod), None) is None
+
+
 def names_target(rule: Rule, target: TargetFacts) -> bool:
     """Whether *rule* is about *target*, whoever asks."""
     return next(target_mismatches(rule, target), None) is None

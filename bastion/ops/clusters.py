@@ -21,6 +21,7 @@ from bastion.connectors.kubernetes.cluster import (
     open_cluster,
 )
 from bastion.connectors.kubernetes.kubeconfig import access_to
+from bastion.connectors.kubernetes.reviews import may
 from bastion.errors import ConfigError, TargetError
 from bastion.sessions.admission import facts_of
 from bastion.sessions.pods import DEFAULT_NAMESPACE
@@ -37,7 +38,6 @@ _SESSION = "target-check"
 CHECK_LOGIN = "bastion-target-check"
 """Who is impersonated where rules name people by their own names alone."""
 
-_REVIEWS = "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews"
 _WHO = "/apis/authentication.k8s.io/v1/selfsubjectreviews"
 _AUTHENTICATION = "authentication.k8s.io"
 _RBAC = "rbac.authorization.k8s.io"
@@ -87,12 +87,12 @@ async def _own_rights(
     lacking = [
         resource
         for resource, (group, name) in wanted.items()
-        if not await _may(cluster, "impersonate", resource, group=group, name=name)
+        if not await may(cluster, "impersonate", resource, group=group, name=name)
     ]
     lacking += [
         f"the group {group}"
         for group in groups
-        if not await _may(cluster, "impersonate", "groups", name=group)
+        if not await may(cluster, "impersonate", "groups", name=group)
     ]
     if lacking:
         raise ClusterRefused(
@@ -101,7 +101,7 @@ async def _own_rights(
             reason="Forbidden",
         )
     notes.append(f"it may speak for {login}" + (f", and for {', '.join(groups)}" if groups else ""))
-    if await _may(cluster, "impersonate", "groups", name=_OVER_ALL):
+    if await may(cluster, "impersonate", "groups", name=_OVER_ALL):
         notes.append(
             f"WARNING: it may impersonate every group, {_OVER_ALL} too; narrow it: bastion target manifest"
         )
@@ -110,9 +110,7 @@ async def _own_rights(
 async def _their_rights(cluster: Cluster, target: KubernetesTarget, who: str, notes: list[str]) -> None:
     namespace = target.namespace or DEFAULT_NAMESPACE
     # `get` is asked of WebSockets before Kubernetes 1.35, `create` since.
-    verbs = [
-        verb for verb in ("get", "create") if await _may(cluster, verb, "pods", "exec", namespace=namespace)
-    ]
+    verbs = [verb for verb in ("get", "create") if await may(cluster, verb, "pods/exec", namespace=namespace)]
     can = f"may open shells in {namespace}" if len(verbs) == 2 else f"may not open shells in {namespace}"
     if len(verbs) == 1:
         can += f": of pods/exec RBAC grants {verbs[0]} and should grant get and create"
@@ -132,30 +130,6 @@ async def _own_name(cluster: Cluster) -> str:
         case {"status": {"userInfo": {"username": str(name)}}}:
             return name
     return "somebody"
-
-
-async def _may(
-    cluster: Cluster,
-    verb: str,
-    resource: str,
-    subresource: str = "",
-    *,
-    group: str = "",
-    name: str = "",
-    namespace: str = "",
-) -> bool:
-    resource, _, below = resource.partition("/")
-    asked = {"verb": verb, "group": group, "resource": resource, "subresource": subresource or below}
-    asked |= {"name": name, "namespace": namespace}
-    review = {
-        "apiVersion": "authorization.k8s.io/v1",
-        "kind": "SelfSubjectAccessReview",
-        "spec": {"resourceAttributes": {key: value for key, value in asked.items() if value}},
-    }
-    match await cluster.create(_REVIEWS, review):
-        case {"status": {"allowed": bool(allowed)}}:
-            return allowed
-    return False
 
 
 def _credential_hint(target: KubernetesTarget, error: ClusterRefused) -> str:

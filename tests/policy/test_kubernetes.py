@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from policy.decide import Subject, TargetFacts, decide, may_reach
+from policy.decide import Subject, TargetFacts, decide, may_reach, pods_open
 from policy.kubernetes import Pod
 from policy.rules import Rule
 
@@ -56,3 +56,25 @@ def test_a_namespace_is_closed_only_when_all_of_its_pods_are() -> None:
     assert allowed(rules, Pod("shop"))
     assert not allowed(rules, Pod("shop", "db-0"))
     assert allowed(rules, Pod("shop", "api-7d9"))
+
+
+def test_what_is_asked_of_many_pods_is_what_is_decided_of_each() -> None:
+    rules = [
+        rule(kubernetes={"namespaces": ["shop"]}),
+        rule(name="b", kubernetes={"namespaces": ["team-*"], "pods": ["api-*"]}),
+        rule(name="c", effect="deny", kubernetes={"pods": ["*-db"]}),
+        rule(name="d", effect="deny", kubernetes={"namespaces": ["team-b"]}),
+        rule(name="e", groups=["others"]),
+        rule(name="f", actions=["connect"]),
+        rule(name="g", effect="deny", actions=["exec"]),
+    ]
+    pods = [
+        Pod(namespace, name)
+        for namespace in ("shop", "team-a", "team-b", "kube-system")
+        for name in (None, "api-1", "api-db", "web")
+    ]
+    for action in ("shell", "exec"):
+        is_open = pods_open(rules, ALICE, PROD, "alice", action)
+        decided = {str(pod): decide(rules, ALICE, PROD, "alice", action, pod).allowed for pod in pods}
+        assert {str(pod): is_open(pod) for pod in pods} == decided
+        assert any(decided.values()) == (action == "shell")
