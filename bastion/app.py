@@ -26,6 +26,7 @@ from bastion.errors import BastionError, ConfigError
 from bastion.identity.development import DevelopmentIssuer
 from bastion.identity.oidc import Provider
 from bastion.identity.pending import PendingLogins
+from bastion.ops.daily import apply_daily
 from bastion.ops.modes import check_modes
 from bastion.runtime.logs import configure_logs
 from bastion.runtime.supervise import Supervisor
@@ -203,6 +204,10 @@ class Bastion:
                 # A key or a file that cannot be read must not stop us from noticing revocations.
                 log.error("state.not-followed", reason=str(error))
 
+    async def apply_retention(self) -> None:
+        """Remove recordings once a day as the rules say. Runs until it is cancelled."""
+        await apply_daily(lambda: self._config, self._state, self._store.index, now=self._now)
+
     async def _look_at_state(self) -> None:
         self._is_behind = await self._state.changed() or self._is_behind
         is_due = self._is_behind or self._now() >= self._next_reload
@@ -315,9 +320,11 @@ async def serve(path: Path, *, on_ready: Callable[[Ready], None] = lambda ready:
             on_ready(await bastion.start())
             async with asyncio.TaskGroup() as group:
                 following = group.create_task(bastion.follow_state())
+                removing = group.create_task(bastion.apply_retention())
                 await stopping.wait()
                 await bastion.drain(hurry)
                 following.cancel()
+                removing.cancel()
         finally:
             await bastion.stop()
             for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):

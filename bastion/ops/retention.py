@@ -28,9 +28,6 @@ from recorder.retention import Candidate, Limits, Plan, Removal, plan
 from recorder.seals import Removed, Sealed
 from recorder.seals_check import ChainReading, read_chain
 
-SERVER = "bastion"
-"""Who removes when the running server applies the rules."""
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Survey:
