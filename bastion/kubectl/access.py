@@ -21,7 +21,7 @@ import structlog
 
 from bastion.ca.lines import long_name
 from bastion.config.targets import KubernetesTarget
-from bastion.errors import SessionRefused
+from bastion.errors import BastionError, SessionRefused
 from bastion.identity.person import Person
 from bastion.kubectl.exchange import Exchange, particulars
 from bastion.kubectl.headers import bearer_token, refused_header
@@ -103,6 +103,11 @@ class Access:
                 await self._respond(conversation, tls, head)
             except Refused as refused:
                 await conversation.refuse(refused.refusal, [("Connection", "close")])
+                return
+            except BastionError as error:
+                log.error("kubectl.failed", reason=error.message, hint=error.hint)
+                refusal = Refusal(500, "the bastion cannot answer now; tell the people who run it")
+                await conversation.refuse(refusal, [("Connection", "close")])
                 return
 
     async def _respond(self, conversation: Conversation, tls: TlsEnd, head: Head) -> None:

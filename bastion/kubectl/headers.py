@@ -65,4 +65,8 @@ def passed_back(headers: Iterable[tuple[str, str]]) -> Headers:
         for word in value.split(",")
     }
     dropped = _CONNECTION | _OURS_ALONE | named
+    if any(
+        name.lower() == "transfer-encoding" for name, _ in fields
+    ):  # it outweighs a length, which may be a lie
+        dropped |= {"content-length"}
     return [(name, value) for name, value in fields if name.lower() not in dropped]

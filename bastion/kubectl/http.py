@@ -170,13 +170,19 @@ class Conversation:
         self._http.receive_data(await self.read())
 
     async def _send(self, event: h11.Event) -> None:
-        if data := self._http.send(event):
+        try:
+            data = self._http.send(event)
+        except h11.LocalProtocolError as error:  # what a cluster answered is no answer that can be passed on
+            raise ConnectionAbortedError(str(error)) from error
+        if data:
             await self._stream.write(data)
 
 
 def _head(request: h11.Request) -> Head:
     """What is read of a request. Raises Refused for one that others could read in another way."""
-    headers = [(name.decode("ascii").lower(), value.decode("latin-1")) for name, value in request.headers]
+    if not all(value.isascii() for _, value in request.headers):
+        raise Refused(Refusal(400, "write headers in ASCII"))
+    headers = [(name.decode("ascii").lower(), value.decode("ascii")) for name, value in request.headers]
     names = [name for name, _ in headers]
     if request.http_version != b"1.1":
         raise Refused(Refusal(400, "speak HTTP/1.1"))

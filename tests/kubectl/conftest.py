@@ -202,7 +202,7 @@ async def door(tmp_path: Path, cluster: ScriptedCluster) -> AsyncIterator[Door]:
         authorities = await Authorities.open(
             config.keys_folder, state, config.certificates, config.server.public_name, time.time
         )
-        grant = a_grant(now=time.time())
+        grant = a_grant(now=time.time(), groups=("sre", "größe"))
         await state.grants.insert(grant)
         person = Person(
             user=grant.user, issuer=grant.issuer, subject=grant.subject, groups=grant.groups, serial=grant.serial,

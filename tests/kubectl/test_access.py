@@ -10,6 +10,7 @@ from contextlib import suppress
 
 import pytest
 
+from bastion.errors import StateError
 from bastion.kubectl import session as session_module
 from recorder.errors import RecordingFailed
 from recorder.events import Event, Happened, Output
@@ -56,6 +57,7 @@ async def test_a_request_reaches_the_cluster_in_the_persons_name_and_with_the_ba
     assert "Authorization: Bearer the-bastion's-own" in text
     assert "Impersonate-User: alice" in text
     assert "Impersonate-Group: sre" in text
+    assert "Impersonate-Group: größe" in text
 
     asked, answered = happened(await door.recorded())
     assert (asked.what, asked.text) == ("request", "list pods -n shop")
@@ -140,6 +142,7 @@ async def test_a_client_that_leaves_ends_what_it_asked_for(door: Door, cluster: 
     [
         b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\nhalf of it",
         b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nff\r\nhalf of it",
+        b"HTTP/1.1 200 OK\r\nContent-Length: 10\r\nTransfer-Encoding: chunked\r\n\r\nff\r\nhalf of it",
     ],
 )
 async def test_an_answer_that_breaks_off_is_not_taken_for_a_whole_one(
@@ -174,6 +177,34 @@ async def test_a_cluster_that_speaks_nonsense_or_nothing_is_told_of(
 
     cluster.answer = nonsense
     assert status(await door.ask(PODS))[0] == 502
+
+
+async def test_of_two_lengths_that_a_cluster_gives_the_client_sees_the_one_that_counts(
+    door: Door, cluster: ScriptedCluster
+) -> None:
+    async def two(head: bytes, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(
+            b"HTTP/1.1 200 OK\r\nContent-Length: 1\r\nTransfer-Encoding: chunked\r\n\r\n2\r\n{}\r\n0\r\n\r\n"
+        )
+
+    cluster.answer = two
+    answer = await door.ask(PODS, "Connection: close")
+    assert b"content-length" not in answer.lower()
+    assert answer.endswith(b"\r\n2\r\n{}\r\n0\r\n\r\n")
+
+
+async def test_a_state_that_cannot_be_read_lets_nothing_pass_and_ends_no_other_connection(
+    door: Door, cluster: ScriptedCluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def broken(serial: int) -> str | None:
+        raise StateError("The state database failed.")
+
+    cluster.answer = ok
+    with monkeypatch.context() as patch:
+        patch.setattr(door.standing, "problem", broken)
+        assert status(await door.ask(PODS))[0] == 500
+    assert cluster.heads == []
+    assert (await door.ask(PODS, "Connection: close")).startswith(b"HTTP/1.1 200")
 
 
 async def test_a_cluster_with_a_certificate_for_another_name_is_never_asked(

@@ -122,6 +122,7 @@ async def test_requests_follow_each_other_on_one_connection(door: Door, authorit
         b"GET / HTTP/1.1\r\n\r\n",
         b"GET / HTTP/1.1\r\n" + HOST + b"Authorization: Bearer a\r\nAuthorization: Bearer b\r\n\r\n",
         b"GET / HTTP/1.1\r\n" + HOST + b"X: a\x00b\r\n\r\n",
+        b"GET / HTTP/1.1\r\n" + HOST + b"User-Agent: kubectl\xe9\r\n\r\n",
         b"GET / HTTP/1.1\r\n" + HOST + b"X" * 100_000 + b": a\r\n\r\n",
         b"GET /" + b"a" * 100_000 + b" HTTP/1.1\r\n" + HOST + b"\r\n",
         b"GET / HTTP/1.0\r\n" + HOST + b"\r\n",
