@@ -197,7 +197,7 @@ async def door(tmp_path: Path, cluster: ScriptedCluster) -> AsyncIterator[Door]:
         live = LiveSessions()
         standing = Standing(state, time.time)
         admission = Admission(
-            config=lambda: config, state=state, standing=standing, store=store, live=live, now=time.time
+            config=lambda: made.config, state=state, standing=standing, store=store, live=live, now=time.time
         )
         authorities = await Authorities.open(
             config.keys_folder, state, config.certificates, config.server.public_name, time.time
@@ -226,7 +226,7 @@ async def door(tmp_path: Path, cluster: ScriptedCluster) -> AsyncIterator[Door]:
         lost = asyncio.Event()
         access = Access(
             Services(
-                lambda: config,
+                lambda: made.config,
                 state,
                 authorities,
                 Connectors(authorities=authorities, config=lambda: config),
@@ -240,12 +240,12 @@ async def door(tmp_path: Path, cluster: ScriptedCluster) -> AsyncIterator[Door]:
             lost=lost,
         )
         server = await loop.create_server(lambda: SocketChannel(access.answer, tasks), "127.0.0.1", 0)
-        door = Door(
+        made = Door(
             config=config, state=state, admission=admission, standing=standing, recordings=store.folder,
             root=authorities.tls.root, person=person, lost=lost, port=server.sockets[0].getsockname()[1],
         )  # fmt: skip
         async with server:
-            yield door
+            yield made
         lost.set()
         await asyncio.wait_for(asyncio.gather(*tasks), 10)
 

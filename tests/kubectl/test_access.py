@@ -7,6 +7,7 @@ import json
 import re
 from collections.abc import Sequence
 from contextlib import suppress
+from datetime import timedelta
 
 import pytest
 
@@ -305,3 +306,30 @@ async def test_a_server_that_waits_for_its_last_sessions_does_not_wait_for_one_i
     assert status(await door.ask(PODS)) == (
         403, "bastion: the bastion is being stopped\nTry again in a moment.",
     )  # fmt: skip
+
+
+async def test_a_session_that_has_lasted_long_enough_is_announced_and_cut_off_and_another_one_may_begin(
+    door: Door, cluster: ScriptedCluster
+) -> None:
+    async def answered(head: bytes, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        if b"watch=1" not in head:
+            return await ok(head, reader, writer)
+        writer.write(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n4\r\nabc\n\r\n")
+        await writer.drain()
+        await reader.read()
+        return None
+
+    cluster.answer = answered
+    limits = door.config.sessions.model_copy(update={"max_duration": timedelta(seconds=1)})
+    door.config = door.config.model_copy(update={"sessions": limits})
+    async with door.connected() as (reader, writer):
+        writer.write(head_of("GET", f"{PODS}?watch=1"))
+        await reader.readuntil(b"abc\n")
+        warned = b""
+        while b"Warning: 299" not in warned:
+            warned = await door.ask(PODS, "Connection: close")
+        with suppress(ConnectionError):
+            assert b"0\r\n\r\n" not in await asyncio.wait_for(reader.read(), 10)
+    assert b"this session reaches its longest duration" in warned
+    assert (await door.ask(PODS, "Connection: close")).startswith(b"HTTP/1.1 200")
+    assert len(list(door.recordings.rglob("*.cast"))) == 2
