@@ -108,7 +108,7 @@ class Postgres:
                 stdout=log,
                 stderr=log,
             )
-        ready = [self._bin / "pg_isready", "-q", "-h", self.folder, "-p", str(self.port)]
+        ready: list[str | Path] = [self._bin / "pg_isready", "-q", "-h", self.folder, "-p", str(self.port)]
         wait_until(
             lambda: subprocess.run(ready, check=False).returncode == 0,
             f"PostgreSQL ready, see {self.log}",
