@@ -150,7 +150,7 @@ class ApiSession:
                 line = f"{request}  {answer.status or '-'}  {answer.size} B  {seconds:.2f} s  {answer.note}"
                 await self._record(
                     [
-                        Happened("answer", text, facts | ({"note": answer.note} if answer.note else {})),
+                        Happened("end", text, facts | ({"note": answer.note} if answer.note else {})),
                         *_drawn(line.rstrip()),
                     ]
                 )

@@ -64,7 +64,7 @@ async def test_a_request_reaches_the_cluster_in_the_persons_name_and_with_the_ba
     assert (asked.what, asked.text) == ("request", "list pods -n shop")
     assert asked.facts["verb"] == "list"
     assert (asked.facts["resource"], asked.facts["namespace"]) == ("pods", "shop")
-    assert (answered.what, answered.text) == ("answer", "list pods -n shop: 200")
+    assert (answered.what, answered.text) == ("end", "list pods -n shop: 200")
     assert (answered.facts["id"], answered.facts["status"], answered.facts["bytes"]) == (1, 200, 2)
 
 

@@ -215,7 +215,7 @@ def test_changes_are_made_and_their_bodies_kept_but_never_those_of_secrets(
     recording = next(clusters.data.rglob(f"{session['id']}.cast")).read_text()
     assert "plain" in recording
     assert "hidden" not in recording
-    said = [event.text for event in happened(clusters, session["id"]) if event.what == "answer"]
+    said = [event.text for event in happened(clusters, session["id"]) if event.what == "end"]
     assert "create configmaps -n shop: 201" in said
     assert "patch configmaps one -n shop: 200" in said
     assert "delete secrets one -n shop: 200" in said
