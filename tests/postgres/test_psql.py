@@ -221,7 +221,6 @@ CONNECTIONS = [
     '\\c "host={folder} port={port} user=postgres dbname=orders"',
     '\\c "hostaddr=127.0.0.1 port={port} user=postgres"',
     '\\c "host=/s sslmode=require sslcert={secret} sslkey=engine:dynamic:{mark}"',
-    '\\c "host=/s passfile={secret}"',
 ]
 
 
