@@ -78,9 +78,12 @@ class Forwarding:
             except TargetError as error:
                 log.warning("target.refused", target=self.session.target.name, reason=error.message)
                 outcome = Outcome(ending="target refused", message=str(error), exit_code=error.exit_code)
-                ready.set_exception(error)
+                if not ready.done():
+                    ready.set_exception(error)
             finally:
                 self.is_over = True
+                if not ready.done():
+                    ready.set_exception(SessionRefused("the session was ended"))
                 await asyncio.shield(self._admission.end(self.session, outcome))
 
     async def _open_and_pass(
@@ -90,7 +93,6 @@ class Forwarding:
             opening = stack.enter_async_context(connectors.open_forwarding(self.session))
             onward = await unless_stopped(self.session, opening)
             if onward is None:
-                ready.set_exception(SessionRefused("the session was ended"))
                 return self.session.stopped.result()
             self._onward = onward
             return await self._pass(onward, lost, ready)

@@ -24,6 +24,7 @@ from bastion.config.targets import SshTarget, Target
 from bastion.errors import SessionRefused
 from bastion.identity.person import Person
 from bastion.sessions.copying import Copy, copy_of, refuse_copy
+from bastion.sessions.header import header_of
 from bastion.sessions.pods import pod_of
 from bastion.sessions.session import AdmittedSession, Client, LiveSessions, Outcome
 from bastion.sessions.standing import Standing
@@ -36,15 +37,11 @@ from policy.match import Aim
 from policy.patterns import is_concrete
 from policy.rules import ACTIONS, FORWARDING, Action
 from recorder.errors import RecorderError
-from recorder.header import Header
 from recorder.journal import Recording
 from recorder.redaction import with_own
 from recorder.store import Store
 
 log = structlog.get_logger()
-
-_DEFAULT_SIZE = (80, 24)
-"""Size written into recordings without a terminal."""
 
 
 class Admission:
@@ -115,7 +112,7 @@ class Admission:
                     f"{target.name} is an SSH host: there is no {quoted(path)} in it to name"
                 )
             pod = pod_of(target, request, path)
-            login = login or self._default_login(person, target, action)
+            login = login or self.default_login(person, target, action)
             decision = self._decide(person, target, login, action, pod.facts if pod else end)  # (3)
             if not decision.allowed:
                 raise SessionRefused(decision.reason)
@@ -283,7 +280,8 @@ class Admission:
         mine = [person.user] if not any(map(is_concrete, named)) and is_open(person.user) else []
         return list(dict.fromkeys([*own, *mine, *named]))
 
-    def _default_login(self, person: Person, target: Target, action: Action) -> str:
+    def default_login(self, person: Person, target: Target, action: Action) -> str:
+        """The login of who names none. Raises SessionRefused where one must be named."""
         choices = self._choices(person, target, [action]) or self._choices(person, target)
         concrete = [login for login in choices if is_concrete(login)]
         if not concrete:
@@ -301,12 +299,6 @@ class Admission:
         kept = self._config().recording
         return kept.forwarded_contents if action in FORWARDING else kept.file_contents
 
-    def _contents(self, copy: Copy | None) -> dict[str, str]:
-        """What a recording of file transfers says about them."""
-        if copy is None or copy.protocol == "rsync":
-            return {}
-        return {"contents": "kept" if self._config().recording.file_contents else "manifest"}
-
     async def _record(
         self,
         person: Person,
@@ -320,52 +312,26 @@ class Admission:
         decision: Decision,
         more: Mapping[str, str] | None = None,
     ) -> Recording:
-        columns, rows = (request.pty.columns, request.pty.rows) if request.pty else _DEFAULT_SIZE
-        header = Header(
+        settings = self._config().recording
+        facts = {"login": login, "action": action, "rule": decision.rule or ""}
+        header = header_of(
+            person,
+            client,
+            target,
+            request,
+            copy,
+            facts | ({"path": path} if path else {}) | dict(more or {}),
+            settings=settings,
             started_at=self._now(),
-            columns=columns or _DEFAULT_SIZE[0],
-            rows=rows or _DEFAULT_SIZE[1],
-            terminal=request.pty.terminal if request.pty else None,
-            input=self._config().recording.input,
-            redacted=self._config().recording.redact,
-            facts={
-                "user": person.user,
-                "issuer": person.issuer,
-                "subject": person.subject,
-                "groups": list(person.groups),
-                "serial": f"{person.serial:016x}",
-                "method": person.method,
-                "key": person.key_fingerprint or "",
-                "client": str(client),
-                "client_version": client.version,
-                "target": target.name,
-                "kind": target.kind,
-                "labels": [f"{name}={value}" for name, value in sorted(target.labels.items())],
-                "login": login,
-                "action": action,
-                "command": request.command,
-                "rule": decision.rule or "",
-                **({"path": path} if path else {}),
-                **self._contents(copy),
-                **_asked_for(request),
-                **(more or {}),
-            },
         )
         try:
-            return await self._store.begin(header, with_own(self._config().recording.secrets))
+            return await self._store.begin(header, with_own(settings.secrets))
         except RecorderError as error:
             log.error("recording.refused", reason=error.message, hint=error.hint, target=target.name)
             raise SessionRefused(
                 f"no session without a recording, and the recording cannot be opened: {error.message}",
                 hint="Tell the people who run this bastion.",
             ) from error
-
-
-def _asked_for(request: SessionRequest) -> dict[str, str]:
-    words = [
-        word for word, is_there in (("agent", request.agent), ("x11", request.x11 is not None)) if is_there
-    ]
-    return {"forwards": " ".join(words)} if words else {}
 
 
 def subject_of(person: Person) -> Subject:

@@ -20,7 +20,7 @@ from bastion.relay.forwarding import Forwarding, Listening, OpenBack
 from bastion.sessions.session import Client
 from bastion.ssh.front import Front
 from bastion.transport.request import SessionRequest
-from policy.decide import no_such_target
+from policy.decide import no_such_target, quoted
 from policy.forwarding import End
 from recorder.errors import RecordingFailed
 
@@ -101,7 +101,7 @@ class Forwards:
                 "jump.refused",
                 user=person.user if person is not None else None,
                 client=str(self._connection.client),
-                destination=str(end),
+                destination=quoted(str(end)),
                 reason=reason,
             )
             raise SessionRefused(reason)

@@ -4,7 +4,7 @@ import inspect
 
 import asyncssh
 import pytest
-from asyncssh import channel, connection, public_key
+from asyncssh import channel, connection, listener, public_key
 
 from bastion.transport import hooks
 
@@ -37,6 +37,23 @@ def test_asyncssh_is_the_version_the_hooks_were_written_for() -> None:
         (channel.SSHChannel, "_accept_data", ["self", "data", "datatype"]),
         (channel.SSHChannel, "_deliver_data", ["self", "data", "datatype"]),
         (channel.SSHServerChannel, "_process_env_request", ["self", "packet"]),
+        (channel.SSHServerChannel, "_process_x11_req_request", ["self", "packet"]),
+        (
+            channel.SSHServerChannel,
+            "_process_auth_agent_req_at_openssh_dot_com_request",
+            ["self", "packet"],
+        ),
+        (connection.SSHClientConnection, "_process_x11_open", ["self", "packet"]),
+        (
+            connection.SSHClientConnection,
+            "_process_auth_agent_at_openssh_dot_com_open",
+            ["self", "packet"],
+        ),
+        (
+            connection.SSHClientConnection,
+            "attach_x11_listener",
+            ["self", "chan", "display", "auth_path", "single_connection"],
+        ),
         (channel.SSHChannel, "_flush_send_buf", ["self"]),
         (channel.SSHChannel, "_pause_resume_writing", ["self"]),
     ],
@@ -51,6 +68,9 @@ def test_overridden_method_still_has_its_shape(owner: type, name: str, parameter
         (channel.SSHServerChannel.__init__, 12),
         (channel.SSHClientChannel.__init__, 8),
         (channel.SSHTCPChannel.__init__, 7),
+        (channel.SSHUNIXChannel.__init__, 7),
+        (channel.SSHX11Channel.__init__, 7),
+        (channel.SSHAgentChannel.__init__, 7),
     ],
 )
 def test_channels_are_made_with_the_arguments_we_pass(make: object, count: int) -> None:
@@ -98,6 +118,14 @@ def test_asyncssh_still_takes_empty_principals_for_everybody() -> None:
 def test_packet_handlers_we_rely_on_are_looked_up_by_method_name() -> None:
     assert connection.SSHServerConnection._process_session_open is not None
     assert "_process_session_open" not in str(connection.SSHConnection._packet_handlers)
+
+
+@pytest.mark.parametrize("owner", [connection.SSHClientConnection, connection.SSHServerConnection])
+def test_channels_that_connections_pass_through_are_made_by_the_methods_we_replace(owner: type) -> None:
+    for name, maker in (("create_connection", "tcp"), ("create_unix_connection", "unix")):
+        assert f"self.create_{maker}_channel(" in inspect.getsource(getattr(owner, name))
+    assert "self._conn.create_tcp_channel(" in inspect.getsource(listener.SSHTCPClientListener)
+    assert "self._conn.create_unix_channel(" in inspect.getsource(listener.SSHUNIXClientListener)
 
 
 def test_weak_rsa_keys_are_told_from_strong_ones() -> None:
