@@ -23,6 +23,7 @@ from policy.match import (
     mismatches,
 )
 from policy.patterns import any_matches, is_concrete, is_login, some_login
+from policy.postgres import Database
 from policy.rules import ACTIONS, Action, AuditorRule, Rule, actions_on
 
 __all__ = [
@@ -220,7 +221,7 @@ def _is_open(
 def _doing(action: Action, end: Aim | None) -> str:
     if end is None:
         return DOING[action]
-    where = "in" if isinstance(end, Pod) else "at" if action == "listen" else "to"
+    where = "in" if isinstance(end, Pod | Database) else "at" if action == "listen" else "to"
     return f"{DOING[action]} {where} {end}"
 
 

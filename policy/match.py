@@ -14,14 +14,16 @@ from typing import Literal
 from policy.forwarding import End, fits
 from policy.kubernetes import KubernetesTerms, Pod
 from policy.patterns import any_matches, login_pattern, matches
+from policy.postgres import Database, PostgresTerms
 from policy.rules import Action, AuditorRule, Rule, actions_on
 
-Aspect = Literal["who", "target", "labels", "login", "action", "end", "pod"]
-Aim = End | Pod
+Aspect = Literal["who", "target", "labels", "login", "action", "end", "pod", "database"]
+Aim = End | Pod | Database
 """What of a target an action is aimed at, where rules may tell one from another."""
 
 
 KUBERNETES = "kubernetes"
+POSTGRES = "postgres"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -84,6 +86,8 @@ def mismatches(
             yield Mismatch(aspect="end", wanted=_listed(ends), found=str(end or "any end"))
     if rule.kubernetes is not None and action is not None and target.kind == KUBERNETES:
         yield from _pod_mismatches(rule, rule.kubernetes, end)
+    if rule.postgres is not None and action is not None and target.kind == POSTGRES:
+        yield from _database_mismatches(rule, rule.postgres, end)
 
 
 def _pod_mismatches(rule: Rule, terms: KubernetesTerms, aim: Aim | None) -> Iterator[Mismatch]:
@@ -98,14 +102,23 @@ def _pod_mismatches(rule: Rule, terms: KubernetesTerms, aim: Aim | None) -> Iter
         yield Mismatch(aspect="pod", wanted=wanted, found=str(aim or "any pod"))
 
 
+def _database_mismatches(rule: Rule, terms: PostgresTerms, aim: Aim | None) -> Iterator[Mismatch]:
+    is_fit = terms.covers(aim) if isinstance(aim, Database) else rule.effect == "allow"
+    if not is_fit:
+        yield Mismatch(aspect="database", wanted=_listed(terms.databases), found=str(aim or "any database"))
+
+
 def target_mismatches(rule: Rule, target: TargetFacts) -> Iterator[Mismatch]:
     """The reasons that lie in the target: its name, and each label that it does not have as *rule* wants it.
 
-    A deny rule that speaks of namespaces and pods is for clusters alone.
+    A deny rule that speaks of namespaces and pods is for clusters alone, one of databases for PostgreSQL servers.
     """
-    if rule.effect == "deny" and rule.kubernetes is not None and target.kind != KUBERNETES:
+    kinds = [kind for kind in (KUBERNETES, POSTGRES) if getattr(rule, kind) is not None]
+    if rule.effect == "deny" and kinds and target.kind not in kinds:
         yield Mismatch(
-            aspect="target", wanted="Kubernetes clusters", found=f"{target.name}, of the kind {target.kind}"
+            aspect="target",
+            wanted=f"targets of the kind {_listed(kinds)}",
+            found=f"{target.name}, of the kind {target.kind}",
         )
     if (rule.targets or not rule.labels) and not any_matches(rule.targets, target.name):
         yield Mismatch(aspect="target", wanted=_listed(rule.targets), found=target.name)
@@ -118,7 +131,7 @@ def target_mismatches(rule: Rule, target: TargetFacts) -> Iterator[Mismatch]:
 
 def is_partial(rule: Rule, action: Action) -> bool:
     """Whether *rule* is for some of what *action* may be aimed at, and not for all."""
-    return bool(ends_of(rule, action)) or rule.kubernetes is not None
+    return bool(ends_of(rule, action)) or rule.kubernetes is not None or rule.postgres is not None
 
 
 def ends_of(rule: Rule, action: Action) -> tuple[str, ...]:

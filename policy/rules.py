@@ -15,6 +15,7 @@ from policy.files import FileTerms
 from policy.forwarding import EndPattern
 from policy.kubernetes import KubernetesTerms
 from policy.patterns import check_login_pattern
+from policy.postgres import LIMITS, PostgresTerms
 
 Action = Literal["shell", "exec", "sftp", "connect", "forward", "listen", "agent", "x11"]
 ACTIONS: tuple[Action, ...] = get_args(Action)
@@ -129,6 +130,9 @@ class Rule(BaseModel):
     kubernetes: KubernetesTerms | None = Field(
         None, description="What of Kubernetes clusters it is for; without it, all of them."
     )
+    postgres: PostgresTerms | None = Field(
+        None, description="What of PostgreSQL servers it is for; without it, all of them."
+    )
 
     @model_validator(mode="before")
     @classmethod
@@ -147,7 +151,8 @@ class Rule(BaseModel):
         for word, ends in (("forward", self.forward), ("listen", self.listen)):
             if self.effect == "allow" and word in self.actions and not ends:
                 raise ValueError(f'say where: {word} = ["localhost:80"]; "*:*" is every host and port')
-        if self.effect == "deny" and (limits := sorted(given & _LIMITS)):
+        of_statements = set(LIMITS) & (self.postgres.model_fields_set if self.postgres is not None else set())
+        if self.effect == "deny" and (limits := sorted((given & _LIMITS) | of_statements)):
             raise ValueError(f"a deny rule allows nothing that {limits[0]} could limit")
         if not given & {"groups", "users"}:
             raise ValueError('say whom the rule is for: groups = ["…"] or users = ["…"]; "*" is everybody')
