@@ -8,7 +8,7 @@ from bastion.config.model import Config
 from bastion.state.store import State
 from cli.output import Column, json_option, print_json, print_rows
 from cli.settings import Settings, pass_settings
-from cli.state import operator, with_state
+from cli.state import moment, operator, with_state
 from recorder.key_rotation import KeyRotation, rotate
 from recorder.keys import SigningKey, published_keys
 
@@ -26,11 +26,20 @@ def keys(settings: Settings, as_json: bool) -> None:
     file = settings.config.recorder_key_file
     present = SigningKey.load(file).id
     rows = [
-        {"id": key.id, "status": "signs" if key.id == present else "retired", "public": key.pem().decode()}
+        {
+            "id": key.id,
+            "status": "signs" if key.id == present else "retired",
+            "retired_at": key.retired_at,
+            "public": key.pem().decode(),
+        }
         for key in published_keys(file)
     ]
     rows.sort(key=lambda row: row["status"] != "signs")
-    columns = [Column(key="id", title="ID", is_whole=True), Column(key="status", title="STATUS")]
+    columns = [
+        Column(key="id", title="ID", is_whole=True),
+        Column(key="status", title="STATUS"),
+        Column(key="retired_at", title="HOLDS UNTIL", show=moment),
+    ]
     print_rows(rows, columns, as_json=as_json, empty="There is no key. Make one with: bastion init")
 
 
@@ -40,15 +49,20 @@ def keys(settings: Settings, as_json: bool) -> None:
 def rotate_command(settings: Settings, as_json: bool) -> None:
     """Replace the key that signs recordings by a new one.
 
-    The old private key is destroyed; its public half stays, so that what it signed still verifies. A running bastion
-    takes the new key for the sessions that begin from now on.
+    The old private key is destroyed; its public half stays, so that what it signed still verifies, and gets a date two
+    hours ahead: what is signed with it later does not. A running bastion takes the new key at once, also for the
+    sessions that run.
     """
+    file = settings.config.recorder_key_file.name
     done = with_state(settings, lambda state: _rotate(settings.config, state))
     if as_json:
         print_json({"new": done.new.id, "old": done.old.id, "public": done.new.pem().decode()})
         return
     click.echo(f"The recorder's key {done.new.id} signs from now on, in the place of {done.old.id}.")
-    click.echo("Give its public half to whoever verifies recordings; they keep the old ones too:", err=True)
+    click.echo(
+        f"Give whoever verifies recordings {file}-{done.old.id}.pub anew, which has its date now, and this:",
+        err=True,
+    )
     click.echo(done.new.pem().decode(), nl=False)
 
 

@@ -127,7 +127,13 @@ class _Examiner:
             if statement.key not in found.unknown_keys:
                 found.unknown_keys.append(statement.key)
             return
-        if not key.verifies(signed.signature, signed.message):
+        if found.opening is not None and key.is_retired(found.opening.header.started_at + line.time):
+            found.fault = Fault(
+                found.signed_lines + 1,
+                line.number,
+                f"line {line.number} is signed with key {key.id} after it was retired",
+            )
+        elif not key.verifies(signed.signature, signed.message):
             found.fault = Fault(
                 found.signed_lines + 1,
                 line.number,

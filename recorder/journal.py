@@ -20,7 +20,7 @@ from recorder.encoder import Encoder
 from recorder.errors import FormatError, RecordingFailed
 from recorder.events import Event
 from recorder.header import Header, Opening, encode_opening
-from recorder.keys import SigningKey
+from recorder.keys import SigningKey, VerifyKey
 from recorder.masking import Dropping, Masking
 from recorder.names import SessionId
 from recorder.notary import Notary
@@ -70,6 +70,7 @@ class Recording:
         self._file = file
         self._writer = writer
         self._key = key
+        self._former_keys: tuple[VerifyKey, ...] = ()
         self._encoder = Encoder(shows_crlf=opening.shows_crlf)
         self._filters = _filters(opening.header, secrets)
         self._notary = Notary(opening.id, key, Chain())
@@ -83,6 +84,12 @@ class Recording:
     @property
     def id(self) -> SessionId:
         return self.opening.id
+
+    def use_key(self, key: SigningKey) -> None:
+        """Sign with *key* from now on; what was signed before still holds."""
+        self._former_keys = (*self._former_keys, self._key.verify_key)
+        self._key = key
+        self._notary.use_key(key)
 
     async def open(self) -> None:
         """Write the header and sign it, so that even the shortest recording has a beginning that is vouched for."""
@@ -175,7 +182,9 @@ class Recording:
     async def _close_failed(self, failure: RecordingFailed) -> Account | None:
         """Seal what could be written, if the disk lets us now."""
         try:
-            return await asyncio.to_thread(seal_unsealed, self.path, key=self._key, trusted=(), ending=FAILED)
+            return await asyncio.to_thread(
+                seal_unsealed, self.path, key=self._key, trusted=self._former_keys, ending=FAILED
+            )
         except (OSError, FormatError) as error:
             log.error("recording.not_sealed", session=self.id, reason=failure.message, error=str(error))
             return None

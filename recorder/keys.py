@@ -7,8 +7,12 @@ A signing key is a file only its owner can read, in PEM (PKCS #8, Ed25519), with
 from __future__ import annotations
 
 import hashlib
+import math
 import os
+import re
 import stat
+from collections.abc import Iterable
+from datetime import UTC, datetime
 from pathlib import Path
 
 from cryptography.exceptions import InvalidSignature
@@ -18,22 +22,30 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey,
 from recorder.errors import RecorderKeyError
 from recorder.names import base32
 
+_RETIRED = re.compile(rb"^Retired: *(.*?)\r?$", re.MULTILINE)
+
 
 class VerifyKey:
-    """A public key; *id* is `rk-` and 80 bits of the SHA-256 of its 32 bytes."""
+    """A public key; *id* is `rk-` and 80 bits of the SHA-256 of its 32 bytes.
 
-    __slots__ = ("_public", "id")
+    Nothing it signs after *retired_at* (Unix seconds) holds, if that is set.
+    """
 
-    def __init__(self, public: Ed25519PublicKey) -> None:
+    __slots__ = ("_public", "id", "retired_at")
+
+    def __init__(self, public: Ed25519PublicKey, retired_at: float | None = None) -> None:
+        self.retired_at = retired_at
         raw = public.public_bytes(serialization.Encoding.Raw, serialization.PublicFormat.Raw)
         self._public = public
         self.id = "rk-" + base32(hashlib.sha256(raw).digest()[:10], 16)
 
     @classmethod
     def load(cls, path: Path) -> VerifyKey:
-        """Read a public key in PEM."""
+        """Read a public key in PEM, and the date above it if it has one."""
+        content = b""
         try:
-            key = serialization.load_pem_public_key(path.read_bytes())
+            content = path.read_bytes()
+            key = serialization.load_pem_public_key(content)
         except OSError as error:
             raise RecorderKeyError(
                 f"The recorder's public key {path} cannot be read: {error.strerror}."
@@ -45,7 +57,15 @@ class VerifyKey:
                 f"{path} is not an Ed25519 public key in PEM.",
                 hint="It starts with BEGIN PUBLIC KEY; the recorder writes it beside its signing key, ending in .pub.",
             )
-        return cls(key)
+        return cls(key, _retirement(path, content))
+
+    def retired(self, at: float) -> VerifyKey:
+        """The same key, whose signatures hold until *at*."""
+        return VerifyKey(self._public, at)
+
+    def is_retired(self, at: float) -> bool:
+        """Whether what is signed at *at* does not hold any more."""
+        return self.retired_at is not None and at > self.retired_at
 
     def verifies(self, signature: bytes, message: bytes) -> bool:
         """Whether the owner of the key signed *message*."""
@@ -56,8 +76,15 @@ class VerifyKey:
         return True
 
     def pem(self) -> bytes:
-        return self._public.public_bytes(
+        """The key in PEM, under a line with its date if it is retired (RFC 7468 lets text stand before it)."""
+        key = self._public.public_bytes(
             serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo
+        )
+        if self.retired_at is None:
+            return key
+        return (
+            f"Retired: {datetime.fromtimestamp(int(self.retired_at), UTC):%Y-%m-%dT%H:%M:%SZ}\n".encode()
+            + key
         )
 
 
@@ -145,7 +172,27 @@ def published_keys(private: Path) -> list[VerifyKey]:
     """The public keys beside the *private* key file: the present one, and retired ones under longer names."""
     own = public_path(private)
     keys = [VerifyKey.load(file) for file in sorted(own.parent.glob(f"{private.name}*.pub")) or [own]]
-    return list({key.id: key for key in keys}.values())
+    return list(by_id(keys).values())
+
+
+def by_id(keys: Iterable[VerifyKey]) -> dict[str, VerifyKey]:
+    """*keys* by their ids; of the same key with and without a date, or with two, the one that holds for less long."""
+    longest_first = sorted(
+        keys, key=lambda key: math.inf if key.retired_at is None else key.retired_at, reverse=True
+    )
+    return {key.id: key for key in longest_first}
+
+
+def _retirement(path: Path, content: bytes) -> float | None:
+    if (line := _RETIRED.search(content.partition(b"-----BEGIN")[0])) is None:
+        return None
+    try:
+        return datetime.strptime(line[1].decode(), "%Y-%m-%dT%H:%M:%SZ").replace(tzinfo=UTC).timestamp()
+    except ValueError:
+        raise RecorderKeyError(
+            f"The date in {path} from which the key is retired cannot be read.",
+            hint="Write it as Retired: 2026-11-24T10:00:00Z, or take the file anew from the bastion.",
+        ) from None
 
 
 def _write_new(path: Path, content: bytes, mode: int) -> None:

@@ -23,6 +23,10 @@ class Notary:
         self._chain = chain
         self.unsigned_bytes = 0
 
+    def use_key(self, key: SigningKey) -> None:
+        """Sign with *key* from now on."""
+        self._key = key
+
     def admit(self, groups: Iterable[tuple[bytes, ...]], microseconds: int) -> list[bytes]:
         """All lines of *groups*, with tag lines between groups (never inside one) where they are due."""
         admitted: list[bytes] = []

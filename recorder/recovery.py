@@ -20,7 +20,7 @@ from recorder.events import ErrorOutput, Exited, Input, Masked, Output
 from recorder.examine import Examination, examine
 from recorder.facts import encode_fact
 from recorder.header import Opening
-from recorder.keys import SigningKey, VerifyKey
+from recorder.keys import SigningKey, VerifyKey, by_id
 from recorder.lines import FACT, LINE_LIMIT, encode_bytes, encode_line
 from recorder.notary import Notary
 from recorder.reader import Reader
@@ -36,7 +36,7 @@ def seal_unsealed(path: Path, *, key: SigningKey, trusted: Iterable[VerifyKey], 
     with os.fdopen(descriptor, "rb", buffering=256 * 1024) as file:
         content = _Content.read(Reader(file))
         file.seek(0)
-        found = examine(file, {known.id: known for known in (*trusted, key.verify_key)}, end=content.whole)
+        found = examine(file, by_id((*trusted, key.verify_key)), end=content.whole)
         if found.fault is not None:
             raise FormatError(found.fault.reason, line=found.fault.first)
         torn = os.pread(descriptor, os.fstat(descriptor).st_size - content.whole, content.whole)

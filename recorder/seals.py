@@ -19,7 +19,7 @@ import msgspec
 from recorder.catalog import last_line
 from recorder.errors import FormatError
 from recorder.header import decode_opening
-from recorder.keys import SigningKey, VerifyKey
+from recorder.keys import SigningKey, VerifyKey, by_id
 from recorder.lines import LINE_LIMIT, SEAL, decode_bytes, decode_line, encode_bytes
 from recorder.names import SessionId
 from recorder.statements import read_seal
@@ -113,7 +113,7 @@ class SealLog:
 
         FormatError when it has no seal that holds: what somebody else put there does not get into the chain.
         """
-        known = {one.id: one for one in (*trusted, key.verify_key)}
+        known = by_id((*trusted, key.verify_key))
         with path.open("rb") as file:
             opening = decode_opening(file.readline(LINE_LIMIT + 1))
             raw = last_line(file.fileno())
@@ -123,6 +123,8 @@ class SealLog:
         signed, seal = read_seal(line.data, 0)
         if seal.key not in known or not known[seal.key].verifies(signed.signature, signed.message):
             raise FormatError(f"its seal is not signed by a key of this recorder ({seal.key})")
+        if known[seal.key].is_retired(now):  # or a thief of it could have us vouch for what he put there
+            raise FormatError(f"its seal is signed with key {seal.key}, which is retired")
         if not seal.id == opening.id == path.stem:
             raise FormatError(f"the file {path.name} holds recording {opening.id} with the seal of {seal.id}")
         with self._tail() as (descriptor, number, previous):

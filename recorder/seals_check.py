@@ -20,7 +20,7 @@ from pathlib import Path
 
 from recorder.errors import FormatError
 from recorder.inspection import Finding
-from recorder.keys import VerifyKey
+from recorder.keys import VerifyKey, by_id
 from recorder.names import SessionId, is_id, place
 from recorder.seals import FILE, NO_ENTRY, Entry, Removed, Sealed, SealLine, SealLog, decode_entry
 
@@ -38,7 +38,7 @@ class ChainReading:
 def read_chain(folder: Path, keys: Iterable[VerifyKey]) -> ChainReading:
     """Steps 1 and 2."""
     log = SealLog(folder, is_durable=False)
-    known = {key.id: key for key in keys}
+    known = by_id(keys)
     entries: dict[str, Entry] = {}
     faults: list[str] = []
     expected, previous = 1, NO_ENTRY
@@ -79,6 +79,8 @@ def _signature_fault(line: SealLine, keys: Mapping[str, VerifyKey]) -> str:
     entry = line.entry
     if (key := keys.get(entry.key)) is None:
         return f"signed with key {entry.key}, which is not among the keys given"
+    if key.is_retired(entry.at):
+        return f"the entry of {entry.id} is signed with key {key.id} after it was retired"
     if not key.verifies(line.signature, line.message):
         return f"the entry of {entry.id} was changed: its signature is not by key {key.id}"
     if not is_id(entry.id):

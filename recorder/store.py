@@ -135,8 +135,10 @@ class Store:
         return self._key.id
 
     def use_key(self, key: SigningKey, trusted: Iterable[VerifyKey]) -> None:
-        """Sign with *key* what begins from now on; *trusted* are the retired ones, and what runs keeps its key."""
+        """Sign with *key* from now on, also what runs; *trusted* are the retired ones."""
         self._key, self._trusted = key, tuple(trusted)
+        for recording in self.live:
+            recording.use_key(key)
 
     async def begin(self, header: Header, secrets: Sequence[Pattern] = PATTERNS) -> Recording:
         """Begin a recording; RecordingFailed, fit for the person who wanted the session, when it could not be kept.

@@ -5,7 +5,8 @@ The procedure:
 1. The first line is a header of ours.
 2. Each line is of the format, and the hash chain goes over all of them.
 3. The tags in each tag line are those of the lines before it. The first that differs names the line.
-4. Each checkpoint's signature holds, for this recording, and states the chain as it is here.
+4. Each checkpoint's signature holds, for this recording, and states the chain as it is here; its key was not retired
+   by then.
 5. The last line is a seal, whose signature holds in the same way, and nothing follows it.
 
 A change without the key breaks 3; one that computes chain and tags anew breaks 4 or 5, unless it only takes lines
@@ -21,7 +22,7 @@ from typing import Literal
 
 from recorder.errors import FormatError
 from recorder.examine import Examination, examine
-from recorder.keys import VerifyKey
+from recorder.keys import VerifyKey, by_id
 from recorder.names import SessionId
 from recorder.statements import Seal
 
@@ -60,7 +61,7 @@ def verify_file(path: Path, keys: Iterable[VerifyKey]) -> Verdict:
     """Verify the recording at *path* with those *keys* that are trusted, retired ones among them."""
     try:
         with path.open("rb", buffering=256 * 1024) as file:
-            return _judge(examine(file, {key.id: key for key in keys}))
+            return _judge(examine(file, by_id(keys)))
     except OSError as error:
         raise FormatError(f"{path} cannot be read: {error.strerror}") from error
 
