@@ -7,7 +7,7 @@ import os
 import re
 import shutil
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,13 +18,14 @@ import pytest
 
 from recorder.events import Event, Exited, Happened, Resized
 from recorder.reader import open_recording
+from recorder.statements import Account
 from tests.kubernetes.containers import V4
 from tests.kubernetes.double import Double
 from tests.rig.bastion import PROGRAM
 from tests.rig.openssh import Client, Finished
 from tests.rig.process import end, free_port, wait_for_end, wait_until
 from tests.rig.world import World
-from tests.server.recorded import rows, streams
+from tests.server.recorded import streams
 
 TARGET = """
 [[targets]]
@@ -139,24 +140,36 @@ def kubectl(clusters: World) -> Iterator[Kubectl]:
         yield kubectl
 
 
-def events_of(world: World, session: str) -> list[Event]:
-    (path,) = world.data.rglob(f"{session}.cast")
-    with open_recording(path) as recording:
-        return [entry.event for entry in recording]
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Kept:
+    """A recording of a session on prod-k8s."""
+
+    path: Path
+    facts: Mapping[str, Any]
+    events: list[Event]
+    account: Account | None
+
+    @property
+    def happened(self) -> list[Happened]:
+        return [event for event in self.events if isinstance(event, Happened)]
 
 
-def happened(world: World, session: str) -> list[Happened]:
-    return [event for event in events_of(world, session) if isinstance(event, Happened)]
+def kept(world: World, action: str) -> Kept:
+    """The newest session of that action as it is now."""
+    for path in reversed(world.recordings):
+        with open_recording(path) as recording:
+            facts = recording.header.facts
+            if (facts["kind"], facts["action"]) == ("kubernetes", action):
+                events = [entry.event for entry in recording]
+                account = recording.seal.session if recording.seal is not None else None
+                return Kept(path=path, facts=facts, events=events, account=account)
+    raise AssertionError(f"no session {action}")
 
 
-def newest(world: World, action: str) -> dict[str, Any]:
+def newest(world: World, action: str) -> Kept:
     """The newest session of that action, once it has ended."""
-
-    def found() -> list[dict[str, Any]]:
-        return [row for row in rows(world) if row["kind"] == "kubernetes" and row["action"] == action]
-
-    wait_until(lambda: bool(found()) and found()[0]["ending"] != "live", f"a session {action} that has ended")
-    return found()[0]
+    wait_until(lambda: kept(world, action).account is not None, f"a session {action} that has ended")
+    return kept(world, action)
 
 
 def test_the_usual_commands_work_by_socks(kubectl: Kubectl, double: Double) -> None:
@@ -212,10 +225,10 @@ def test_changes_are_made_and_their_bodies_kept_but_never_those_of_secrets(
         assert "one configured" in again.text, again.errors
         assert kubectl("delete", "configmap/one", "secret/one").status == 0
     session = newest(clusters, "connect")
-    recording = next(clusters.data.rglob(f"{session['id']}.cast")).read_text()
+    recording = session.path.read_text()
     assert "plain" in recording
     assert "hidden" not in recording
-    said = [event.text for event in happened(clusters, session["id"]) if event.what == "end"]
+    said = [event.text for event in session.happened if event.what == "end"]
     assert "create configmaps -n shop: 201" in said
     assert "patch configmaps one -n shop: 200" in said
     assert "delete secrets one -n shop: 200" in said
@@ -235,9 +248,7 @@ def test_what_a_person_may_not_do_is_refused_in_words_and_on_record(clusters: Wo
             assert done.status == 1
             assert re.search(rf"Error from server \(Forbidden\): .*{awaited}", done.errors), done.errors
     session = newest(clusters, "connect")
-    (refused,) = [
-        e for e in happened(clusters, session["id"]) if e.text == "delete pods api-7d9 -n shop: 403"
-    ]
+    (refused,) = [e for e in session.happened if e.text == "delete pods api-7d9 -n shop: 403"]
     assert refused.facts["bytes"] == 0
 
 
@@ -299,14 +310,14 @@ def test_a_shell_in_a_pod_is_a_terminal_and_a_recording_of_its_own(clusters: Wor
     assert shell.exitstatus == 7
 
     session = newest(clusters, "shell")
-    assert (session["user"], session["target"], session["exit_status"]) == ("alice", "prod-k8s", 7)
-    assert session["command"] == "sh"
-    events = events_of(clusters, session["id"])
+    assert session.account is not None
+    assert session.account.exit_status == 7
+    facts, events = session.facts, session.events
+    assert (facts["user"], facts["path"], facts["command"]) == ("alice", "shop/api-7d9:app", "sh")
     assert [event for event in events if isinstance(event, Resized)] == [Resized(100, 30), Resized(120, 40)]
     assert isinstance(events[0], Resized)
     assert Exited(7) in events
-    (path,) = clusters.data.rglob(f"{session['id']}.cast")
-    assert b"40 120" in streams(path).output
+    assert b"40 120" in streams(session.path).output
 
 
 def test_commands_keep_their_streams_apart_and_copies_arrive(
@@ -314,8 +325,9 @@ def test_commands_keep_their_streams_apart_and_copies_arrive(
 ) -> None:
     done = kubectl("exec", "api-7d9", "--", "sh", "-c", "echo out; echo err >&2; exit 5")
     assert (done.text, "err\n" in done.errors, done.status) == ("out\n", True, 5)
-    session = newest(clusters, "exec")
-    assert session["exit_status"] == 5
+    account = newest(clusters, "exec").account
+    assert account is not None
+    assert account.exit_status == 5
     content = bytes(range(256)) * 1000
     echoed = kubectl("exec", "-i", "api-7d9", "--", "cat", stdin=content)
     assert echoed.stdout == content
@@ -338,9 +350,7 @@ def test_a_server_that_knows_v4_alone_is_spoken_to_as_well(
 def test_attach_is_recorded_too(clusters: World, kubectl: Kubectl) -> None:
     done = kubectl("attach", "-i", "api-7d9", stdin=b"hello\n")
     assert done.text == "attached\nhello\n"
-    session = newest(clusters, "exec")
-    (path,) = clusters.data.rglob(f"{session['id']}.cast")
-    assert streams(path).input == b"hello\n"
+    assert streams(newest(clusters, "exec").path).input == b"hello\n"
 
 
 def test_what_the_cluster_refuses_is_heard_in_its_own_words(kubectl: Kubectl) -> None:
@@ -355,22 +365,24 @@ def test_a_killed_shell_says_so_and_one_whose_whole_session_is_killed(clusters: 
     with connected(clusters.certified("alice")) as kubectl:
         shell = kubectl.spawn("exec", "-it", "api-7d9", "--", "sh")
         shell.expect("# ")
-        newest_live = next(
-            row for row in rows(clusters) if row["ending"] == "live" and row["action"] == action
+        assert kept(clusters, action).account is None
+        assert (
+            clusters.bastion.run("kill", kept(clusters, action).path.stem, "--message", "lunch").status == 0
         )
-        assert clusters.bastion.run("kill", newest_live["id"], "--message", "lunch").status == 0
         shell.expect("lunch")
         wait_for_end(shell)
         shell.close()
         assert shell.exitstatus != 0
-    assert newest(clusters, "shell")["ending"] == "ended by operator"
+    account = newest(clusters, "shell").account
+    assert account is not None
+    assert account.ending == "ended by operator"
 
 
 def test_the_requests_of_a_session_are_found_and_replayed(clusters: World) -> None:
     client = clusters.certified("alice")
     with connected(client) as kubectl:
         kubectl("get", "pod", "small-0")
-    session = newest(clusters, "connect")
-    wait_until(lambda: session["id"] in client.run("localhost", "search", "small-0").text, "it is found")
-    shown = clusters.bastion.run("export", session["id"], "--format", "text")
+    session = newest(clusters, "connect").path.stem
+    wait_until(lambda: session in client.run("localhost", "search", "small-0").text, "it is found")
+    shown = clusters.bastion.run("export", session, "--format", "text")
     assert "get pods small-0 -n shop  200" in shown.text
