@@ -8,6 +8,7 @@ second signal jumps ahead. What is still open after that is sealed as interrupte
 from __future__ import annotations
 
 import asyncio
+import shutil
 import signal
 import sys
 import time
@@ -22,6 +23,7 @@ from bastion.ca.authorities import Authorities
 from bastion.config.load import TARGETS_FOLDER, examine, load, usable
 from bastion.config.model import Config, Issuer
 from bastion.connectors.connect import Connectors
+from bastion.connectors.postgres.psql_program import warn_without_psql
 from bastion.errors import BastionError, ConfigError
 from bastion.identity.development import DevelopmentIssuer
 from bastion.identity.oidc import Provider
@@ -129,6 +131,7 @@ class Bastion:
         server = self._config.server
         self._listener = Listener(
             lambda: Connection(self._front),
+            lambda: self._config.server.proxy_protocol_from,
             login_timeout=server.sign_in_timeout.total_seconds(),
             keepalive_interval=KEEPALIVE_INTERVAL,
             **server_options(),
@@ -269,6 +272,7 @@ async def opened(path: Path, *, now: Callable[[], float] = time.time) -> AsyncIt
     for warning in examination.warnings:
         log.warning("config.warning", problem=str(warning))
     check_modes(config)
+    await asyncio.to_thread(warn_without_psql, config.targets)
     async with AsyncExitStack() as stack:
         state = await State.open(config.state_file, now)
         stack.push_async_callback(state.close)
@@ -287,6 +291,9 @@ async def opened(path: Path, *, now: Callable[[], float] = time.time) -> AsyncIt
         stack.push_async_callback(store.close)
         for row in await store.recover():
             await state.audit.record("recording.recovered", user=row.user, session=row.id)
+        await asyncio.to_thread(
+            shutil.rmtree, config.run_folder, ignore_errors=True
+        )  # of sessions that are gone
         development: DevelopmentIssuer | None = None
         if config.development_issuer is not None:
             development = DevelopmentIssuer(config.development_issuer, now=now)

@@ -10,6 +10,7 @@ import os
 import re
 import shutil
 import subprocess
+import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
@@ -48,21 +49,37 @@ def what_is_missing() -> str:
     for program, package in (("bwrap", "bubblewrap"), ("setsid", "util-linux"), ("prlimit", "util-linux")):
         if shutil.which(program) is None:
             return f"{program} is not installed: apt-get install {package}"
-    return _trial()
+    try:
+        _try()
+    except (OSError, subprocess.SubprocessError) as error:
+        return (
+            f"bubblewrap cannot make a box: {_said(error)}; user namespaces must be allowed (sysctl"
+            " user.max_user_namespaces, kernel.unprivileged_userns_clone,"
+            " kernel.apparmor_restrict_unprivileged_userns), by the unit of the service too (docs/psql.md)"
+        )
+    return ""
 
 
 @lru_cache(maxsize=1)
-def _trial() -> str:
-    """Whether a box can be made: what bubblewrap says if not. Asked once; the kernel's settings seldom change."""
+def _try() -> None:
+    """Make a box, once: what works goes on working, and what does not is tried again when it has been mended."""
     program = Path(shutil.which("true") or "/bin/true")
-    command = box_command(Boxed(program=program, arguments=(), sockets=Path("/")), filter_descriptor=None)
-    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=10)
-    if done.returncode == 0:
-        return ""
-    return (
-        f"bubblewrap cannot make a box: {done.stderr.strip()}; user namespaces must be allowed (sysctl"
-        " user.max_user_namespaces, kernel.unprivileged_userns_clone, kernel.apparmor_restrict_unprivileged_userns)"
-    )
+    filtering = open_filter()
+    try:
+        with tempfile.TemporaryDirectory() as folder:
+            boxed = Boxed(program=program, arguments=(), sockets=Path(folder))
+            subprocess.run(
+                box_command(boxed, filter_descriptor=filtering),
+                stdin=subprocess.DEVNULL, capture_output=True, text=True, check=True, timeout=10,
+                pass_fds=[filtering],
+            )  # fmt: skip
+    finally:
+        os.close(filtering)
+
+
+def _said(error: Exception) -> str:
+    words = error.stderr.strip() if isinstance(error, subprocess.CalledProcessError) else ""
+    return words or str(error)
 
 
 def box_command(boxed: Boxed, *, filter_descriptor: int | None) -> list[str]:

@@ -31,6 +31,9 @@ from recorder.events import (
 KILL_TIMEOUT = 5.0
 """Seconds that a program has to end once it was told to."""
 
+SIGNALS = ("HUP", "INT", "KILL", "QUIT", "TERM")
+"""What a client may send: to end a program, or, with INT, what it does."""
+
 
 class ProgramEnd(Endpoint):
     """The end towards a program. *exit* says how it ended, once it has."""
@@ -41,6 +44,7 @@ class ProgramEnd(Endpoint):
         self._reading: list[asyncio.ReadTransport] = []
         self._writing: asyncio.WriteTransport | None = None
         self._terminal: int | None = None
+        self._process: asyncio.subprocess.Process | None = None
         self._open_outputs = 0
         self._outputs_ended = asyncio.Event()
         self.channel = cast(Any, self)  # what an `Endpoint` asks of a channel, this has itself
@@ -81,6 +85,7 @@ class ProgramEnd(Endpoint):
 
     async def _watch(self, process: asyncio.subprocess.Process) -> None:
         """Tell how the program ended, after all it has written."""
+        self._process = process
         status = await process.wait()
         await self._outputs_ended.wait()
         self.exit = (
@@ -99,8 +104,10 @@ class ProgramEnd(Endpoint):
                 self._end_input()
             case Resized(columns, rows, width, height):
                 self._resize(columns, rows, width, height)
-            case Signalled() | BreakSent():
-                pass  # a terminal's own keys do what there is to do
+            case Signalled(name):
+                self._signal(name)
+            case BreakSent():
+                pass  # means nothing to a terminal that is no line
             case _:
                 raise AssertionError(f"{event} does not travel to a program")
 
@@ -113,9 +120,18 @@ class ProgramEnd(Endpoint):
             self._writing.write(b"\x04")
 
     def _resize(self, columns: int, rows: int, width: int = 0, height: int = 0) -> None:
-        if self._terminal is not None:
+        if self._terminal is not None and not (self._writing is not None and self._writing.is_closing()):
             size = struct.pack("HHHH", *(min(side, 0xFFFF) for side in (rows, columns, width, height)))
             fcntl.ioctl(self._terminal, termios.TIOCSWINSZ, size)
+
+    def _signal(self, name: str) -> None:
+        """Send it to all that runs: those that the terminal sends too are for the program alone, others end the box."""
+        if name not in SIGNALS or self._process is None or self._process.returncode is not None:
+            return
+        try:
+            os.killpg(self._process.pid, signal.Signals[f"SIG{name}"])
+        except ProcessLookupError:
+            return  # it has ended by itself
 
     def close_all(self) -> None:
         for transport in (*self._reading, self._writing):

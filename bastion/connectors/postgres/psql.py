@@ -122,7 +122,7 @@ async def _serving(listening: socket.socket, door: _Door) -> AsyncIterator[None]
 
         def come(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
             if door.admits(writer):
-                group.create_task(door.serve(SocketStream(reader, writer)))
+                door.take(group.create_task(door.serve(SocketStream(reader, writer))))
             else:
                 writer.close()
 
@@ -152,15 +152,17 @@ class _Door:
         _, user, _ = struct.unpack("3i", peer.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12))
         return user == os.getuid() and len(self._serving) < MOST_CONNECTIONS
 
+    def take(self, task: asyncio.Task[None]) -> None:
+        """Count the connection that *task* serves, until it has."""
+        self._serving.add(task)
+        task.add_done_callback(self._serving.discard)
+
     def close(self) -> None:
         for task in self._serving:
             task.cancel()
 
     async def serve(self, stream: SocketStream) -> None:
         """Serve one connection until either side has gone; what is refused is told."""
-        task = asyncio.current_task()
-        assert task is not None
-        self._serving.add(task)
         try:
             await self._serve(stream)
         except Refused as refused:
@@ -170,15 +172,19 @@ class _Door:
             await stream.write(Refused("08006", error.message, error.hint).message)
         except (Malformed, ConnectionError, TimeoutError) as error:
             log.info("psql.disconnected", reason=str(error))
+        except RecordingFailed as failure:
+            self._end(failure)
         except ExceptionGroup as errors:
-            failures = errors.subgroup(RecordingFailed)
-            if failures is None or errors.split(RecordingFailed)[1] is not None:
+            failures, others = errors.split(RecordingFailed)
+            if failures is None or others is not None:
                 raise
-            message = f"the recording of this session cannot be written, so it ends: {failures.exceptions[0]}"
-            self._session.stop(Outcome(ending="recording failed", message=message, exit_code=74))
+            self._end(failures.exceptions[0])
         finally:
-            self._serving.discard(task)
             await stream.close()
+
+    def _end(self, failure: Exception) -> None:
+        message = f"the recording of this session cannot be written, so it ends: {failure}"
+        self._session.stop(Outcome(ending="recording failed", message=message, exit_code=74))
 
     async def _serve(self, stream: SocketStream) -> None:
         async with asyncio.timeout(STARTUP_TIMEOUT):

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Iterable
 from pathlib import Path
 
 import structlog
 
+from bastion.config.targets import PostgresTarget, Target
 from bastion.connectors.box import what_is_missing
 from bastion.errors import TargetError
 
@@ -21,6 +23,12 @@ def psql_problem() -> str:
     if _newest() is None:
         return "psql is not installed: apt-get install postgresql-client"
     return what_is_missing()
+
+
+def warn_without_psql(targets: Iterable[Target]) -> None:
+    """Tell the log what is missing, where there are targets that need it. Blocking."""
+    if any(isinstance(target, PostgresTarget) for target in targets) and (problem := psql_problem()):
+        log.warning("psql.no-box", reason=problem)
 
 
 def boxable_psql() -> Path:
