@@ -5,8 +5,20 @@ from __future__ import annotations
 from pathlib import Path
 
 from bastion.config.model import Config
+from bastion.config.targets import PostgresTarget
 
 SERVICE_USER = "bastion"
+
+_USUAL = {"namespaces": "yes", "calls": "", "families": "", "tunables": "yes"}
+_WITH_BOX = {
+    "namespaces": "user mnt pid net ipc uts cgroup",
+    "calls": " @mount",
+    "families": " AF_NETLINK",
+    "tunables": "no",
+}
+"""What bubblewrap needs to make the boxes that psql runs in: namespaces; to mount in them; netlink, to bring up the
+loopback of an empty network; and /proc/sys writable, to forbid further user namespaces inside (ordinary users cannot
+write the machine's own). The filter of the box takes it all away again from what runs there."""
 
 _UNIT = """\
 [Unit]
@@ -38,16 +50,16 @@ ProtectControlGroups=yes
 ProtectHostname=yes
 ProtectKernelLogs=yes
 ProtectKernelModules=yes
-ProtectKernelTunables=yes
+ProtectKernelTunables={tunables}
 LockPersonality=yes
 NoNewPrivileges=yes
 RemoveIPC=yes
-RestrictAddressFamilies=AF_INET AF_INET6 AF_UNIX
-RestrictNamespaces=yes
+RestrictAddressFamilies=AF_INET AF_INET6 AF_UNIX{families}
+RestrictNamespaces={namespaces}
 RestrictRealtime=yes
 RestrictSUIDSGID=yes
 SystemCallArchitectures=native
-SystemCallFilter=@system-service
+SystemCallFilter=@system-service{calls}
 SystemCallErrorNumber=EPERM
 CapabilityBoundingSet={capabilities}
 AmbientCapabilities={capabilities}
@@ -61,6 +73,7 @@ def service_unit(config: Config, config_file: Path, program: Path) -> str:
     """The text of bastion.service for *config*, which stands in *config_file*; *program* is the bastion command."""
     folders = {config.data, config.recordings_folder}
     writable = [folder for folder in sorted(folders) if not (set(folder.parents) & folders)]
+    has_box = any(isinstance(target, PostgresTarget) for target in config.targets)
     in_home = any(_is_in_home(path) for path in (*writable, config_file, program))
     return _UNIT.format(
         user=SERVICE_USER,
@@ -69,6 +82,7 @@ def service_unit(config: Config, config_file: Path, program: Path) -> str:
         stop_timeout=f"{config.server.drain_timeout.total_seconds() + 15:.0f}s",
         writable=" ".join(_quoted(folder) for folder in writable),
         protect_home="read-only" if in_home else "yes",
+        **(_WITH_BOX if has_box else _USUAL),
         capabilities="CAP_NET_BIND_SERVICE" if 0 < config.server.port < 1024 else "",
     )
 

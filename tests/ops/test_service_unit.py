@@ -43,6 +43,31 @@ def test_sessions_have_the_time_to_end_that_the_configuration_gives() -> None:
     assert unit()["TimeoutStopSec"] == "45s"
 
 
+def test_it_may_make_boxes_only_where_psql_runs_for_people() -> None:
+    loosened = {
+        "RestrictNamespaces": ("yes", "user mnt pid net ipc uts cgroup"),
+        "RestrictAddressFamilies": ("AF_INET AF_INET6 AF_UNIX", "AF_INET AF_INET6 AF_UNIX AF_NETLINK"),
+        "SystemCallFilter": ("@system-service", "@system-service @mount"),
+        "ProtectKernelTunables": ("yes", "no"),
+    }
+    target = {
+        "kind": "postgres",
+        "name": "orders-db",
+        "address": "db",
+        "databases": ["orders"],
+        "accounts": [{"login": "reader"}],
+    }
+    with_box = Config.model_validate({"targets": [target]})
+    text = service_unit(with_box, Path("/etc/bastion/bastion.toml"), Path("/usr/bin/bastion"))
+    changed = {
+        name: (value, settings(text)[name])
+        for name, value in unit(data=str(with_box.data)).items()
+        if settings(text)[name] != value
+    }
+    changed.pop("ReadWritePaths", None)
+    assert changed == loosened
+
+
 @pytest.mark.skipif(shutil.which("systemd-analyze") is None, reason="there is no systemd here")
 def test_systemd_finds_nothing_wrong_with_it(tmp_path: Path) -> None:
     file = tmp_path / "bastion.service"
