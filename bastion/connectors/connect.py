@@ -10,6 +10,7 @@ from typing import Protocol
 from bastion.ca.authorities import Authorities
 from bastion.config.model import Config
 from bastion.config.targets import KubernetesTarget, PostgresTarget, SshTarget, Target
+from bastion.connectors.kubernetes.inside import level_of
 from bastion.connectors.kubernetes.session import open_pod
 from bastion.connectors.levels import Level, databases
 from bastion.connectors.postgres.cancel import CancelKeys
@@ -72,7 +73,9 @@ class Connectors:
         match target:
             case PostgresTarget():
                 return databases(target, path)
-            case SshTarget() | KubernetesTarget():
+            case KubernetesTarget():
+                return await level_of(target, person, login or person.user, path, self.config().policy.rules)
+            case SshTarget():
                 return None
 
     @asynccontextmanager

@@ -6,6 +6,7 @@ their names, the one extra that carries the session. What people may do the clus
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -214,6 +215,9 @@ def _comments(
     yield f"What the cluster {target.name} must grant the bastion: to speak for people, in the groups named here."
     if not people:
         yield "It may speak for every user; name them with --person where no others shall be."
+    if groups:
+        listed = json.dumps(list(groups))
+        yield f"Tell it of no others, or it refuses who is in them: impersonate_groups = {listed}"
     if patterns:
         yield f"Rules name groups by patterns ({', '.join(patterns)}); RBAC cannot: name each with --group."
     if not groups:

@@ -62,3 +62,8 @@ def pod_of(target: Target, request: SessionRequest, path: str) -> PodName | None
     if not isinstance(target, KubernetesTarget) or request.kind == "connection":
         return None
     return PodName.read(target, path)
+
+
+def is_to_choose(request: SessionRequest, path: str) -> bool:
+    """Whether *path* names no pod yet for a shell on a terminal, where one can be chosen from a list."""
+    return request.kind == "shell" and request.pty is not None and (not path or path.endswith("/"))

@@ -12,6 +12,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
+from bastion.connectors.kubernetes.logs import USAGE
 from bastion.identity.person import Person
 from bastion.sessions.session import Client
 from bastion.ssh import replay
@@ -101,6 +102,11 @@ async def _targets(call: Call) -> int:
     return 0
 
 
+async def _logs(call: Call) -> int:
+    """With a pod named, `route` makes it a session on the cluster; here it has none."""
+    raise UsageError("name a pod", hint=f"ssh BASTION {USAGE}")
+
+
 async def _logout(call: Call) -> int:
     front, person = call.front, call.person
     await front.state.grants.revoke(person.serial, by=person.user, reason="signed out")
@@ -126,6 +132,9 @@ BUILTINS: dict[str, Builtin] = {
         usage="kubeconfig CLUSTER",
         summary="what your own kubectl needs to reach it through here",
         run=kubeconfig,
+    ),
+    "logs": Builtin(
+        usage="logs CLUSTER/NAMESPACE/POD", summary="what a container writes [-f] [--tail N]", run=_logs
     ),
     "whoami": Builtin(usage="whoami [--json]", summary="who you are here, and until when", run=_whoami),
     "logout": Builtin(usage="logout", summary="end this sign-in everywhere", run=_logout),

@@ -13,12 +13,13 @@ from typing import Any, Protocol
 import asyncssh
 import structlog
 
-from bastion.config.targets import PostgresTarget, Target
+from bastion.config.targets import KubernetesTarget, PostgresTarget, Target
 from bastion.connectors.postgres.psql_words import with_role
 from bastion.errors import BastionError, SessionRefused, TargetError
 from bastion.identity.person import Person
 from bastion.relay.notice import notice
 from bastion.relay.run import run_session
+from bastion.sessions.pods import is_to_choose
 from bastion.sessions.session import Client, Outcome
 from bastion.ssh.builtins import run_builtin
 from bastion.ssh.front import Front
@@ -91,7 +92,6 @@ class _Visit:
                 hint=f"Get one with: ssh login@{self._front.config().server.public_name}",
             )
         person = self._person
-        admission = self._front.admission
         there = self._route(person)
         match there:
             case ToBuiltin("login", arguments):
@@ -105,16 +105,22 @@ class _Visit:
                 await self._require_standing(person)
                 work = run_builtin(word, arguments, self._terminal, self._front, person, self._client)
                 return await self._builtin(work)
-            case ToTarget(name, login, request, path):
-                target = admission.visible(person, name)
-                if target is None:
-                    raise SessionRefused(no_such_target(name).reason)
-                if isinstance(target, PostgresTarget) and login is None:
-                    login, request = with_role(request)
-                return (await self._session(person, target, login, request, path)).told
+            case ToTarget():
+                return await self._to_target(person, there)
             case ToPicker(words):
                 await self._require_standing(person)
                 return await self._picker(person, words)
+
+    async def _to_target(self, person: Person, there: ToTarget) -> Exited | Killed | None:
+        target = self._front.admission.visible(person, there.target)
+        if target is None:
+            raise SessionRefused(no_such_target(there.target).reason)
+        login, request = there.login, there.request
+        if isinstance(target, PostgresTarget) and login is None:
+            login, request = with_role(request)
+        if isinstance(target, KubernetesTarget) and is_to_choose(request, there.path):
+            return await self._choose(person, target, login, there.path)
+        return (await self._session(person, target, login, request, there.path)).told
 
     async def _require_standing(self, person: Person) -> None:
         """Raise SessionRefused for who was let in once and is revoked, locked or expired by now."""
@@ -176,20 +182,27 @@ class _Visit:
 
     async def _session_from_picker(self, person: Person, target: Target, login: str | None) -> str | None:
         """One session; returns the words for the picker that opens again, None where the person went back to it."""
-        pty = self._channel.request.pty
-        assert pty is not None
         try:
             path = await self._inside(person, target, login)
             if path is None:
                 return None
-            now = dataclasses.replace(pty, columns=self._terminal.columns, rows=self._terminal.rows)
-            request = dataclasses.replace(self._channel.request, kind="shell", command="", pty=now)
-            outcome = await self._session(person, target, login, request, path)
+            outcome = await self._session(person, target, login, self._shell_request(), path)
         except (SessionRefused, TargetError) as refusal:
             return str(refusal)
         return outcome.message or f"{target.name}: {_ended(outcome)}"
 
-    async def _inside(self, person: Person, target: Target, login: str | None) -> str | None:
+    async def _choose(
+        self, person: Person, target: Target, login: str | None, start: str
+    ) -> Exited | Killed | None:
+        """A shell in what the person picks in *target* from *start* on."""
+        await self._require_standing(person)
+        login = login or self._front.admission.default_login(person, target, "shell")
+        path = await self._inside(person, target, login, start)
+        if path is None:
+            return Exited(0)
+        return (await self._session(person, target, login, self._shell_request(), path)).told
+
+    async def _inside(self, person: Person, target: Target, login: str | None, start: str = "") -> str | None:
         """What was picked in *target*, empty where there is nothing to pick; None to go back."""
         return await pick_inside(
             self._terminal,
@@ -197,7 +210,15 @@ class _Visit:
             address=f"{login}@{target.name}" if login else target.name,
             heading=target.name,
             ssh_command=self._ssh,
+            start=start,
         )
+
+    def _shell_request(self) -> SessionRequest:
+        """A shell on the terminal as it is by now: while somebody chose, it may have changed."""
+        pty = self._channel.request.pty
+        assert pty is not None
+        now = dataclasses.replace(pty, columns=self._terminal.columns, rows=self._terminal.rows)
+        return dataclasses.replace(self._channel.request, kind="shell", command="", pty=now)
 
     @property
     def _ssh(self) -> str:

@@ -33,14 +33,15 @@ async def pick_inside(
     address: str,
     heading: str,
     ssh_command: str,
+    start: str = "",
 ) -> str | None:
     """Let the person go into the target at *address* (`login@target`); the path they picked, or None to go back.
 
-    `ask(path)` gives the level below *path* ("" for the first), and None where there is none: the path is whole. It
-    may take its time, and raise BastionError, which is raised here. Raises TargetError for a level without a place.
+    `ask(path)` gives the level below *path* (*start* for the first), and None where there is none: the path is whole.
+    It may take its time, and raise BastionError, which is raised here. Raises TargetError for a level without a place.
     """
     shown: list[Level] = []
-    path = ""
+    path = start
     while (level := await _asked(terminal, ask(path), f"{address}/{path}".rstrip("/"))) is not None:
         if not level.places:
             raise TargetError(f"there is no {level.kind} in {f'{address}/{path}'.rstrip('/')}")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 
+import pexpect
 import pytest
 
 from tests.kubernetes.conftest import Place
@@ -135,6 +136,44 @@ def test_a_pod_that_dies_ends_the_session_with_its_reason(town: World, alice: Cl
     wait_for_end(ssh)
     assert ssh.exitstatus == 255
     assert rows(town)[0]["ending"] == "target disconnected"
+
+
+def test_a_person_picks_cluster_namespace_pod_and_container(
+    town: World, alice: Client, cluster: Place
+) -> None:
+    """From the list of targets down to a container among ten thousand pods, by typing parts of names."""
+    if cluster.double is None:
+        pytest.skip("the names are those of the double")
+    ssh = alice.spawn("-t", "localhost", rows=30, columns=100)
+    _choose(ssh, "prod-k8s", "Signed in as alice")
+    _choose(ssh, "many", "choose a namespace")
+    _choose(ssh, "worker-07421", "choose a pod")
+    ssh.expect_exact("# ")
+    ssh.sendline("echo in-$HOSTNAME; exit 3")
+    ssh.expect("in-worker-07421")
+    ssh.expect("prod-k8s: the session ended with exit status 3")
+    ssh.send("\x1b")
+    wait_for_end(ssh)
+    assert rows(town)[0]["exit_status"] == 3
+    direct = alice.spawn("-t", "localhost", "prod-k8s/shop/", rows=30, columns=100)
+    _choose(direct, "api", "choose a pod")
+    _choose(direct, "side", "choose a container")
+    direct.sendline("command -v bash || echo no-$((40+2)); exit 5")
+    direct.expect("no-42")
+    wait_for_end(direct)
+    assert direct.exitstatus == 5
+    left = alice.spawn("-t", "localhost", "prod-k8s", rows=30, columns=100)
+    left.expect("choose a namespace")
+    left.send("\x1b")
+    wait_for_end(left)
+    assert left.exitstatus == 0
+
+
+def _choose(ssh: pexpect.spawn[str], what: str, heading: str) -> None:
+    ssh.expect(heading)
+    ssh.send(what)
+    ssh.expect(r"\b1 of ")
+    ssh.send("\r")
 
 
 def test_what_is_shown_stands_in_the_recording_before(town: World, alice: Client, cluster: Place) -> None:

@@ -54,6 +54,15 @@ def test_our_own_words_come_before_targets() -> None:
     assert go("sessions", SHELL) == ToBuiltin("sessions", ())
 
 
+def test_the_log_of_a_container_is_a_session_on_its_cluster() -> None:
+    there = go("alice", command("logs orders/shop/api-1:app -f --tail 10"))
+    asked = SessionRequest(kind="logs", command="logs -f --tail 10")
+    assert there == ToTarget("orders", None, asked, "shop/api-1:app")
+    assert isinstance(go("alice", command("logs nowhere/x")), ToPicker)
+    assert go("alice", command("logs")) == ToBuiltin("logs", ())
+    assert go("orders", command("logs")) == ToTarget("orders", None, command("logs"))
+
+
 def test_unbalanced_quotes_reach_the_command_as_they_are() -> None:
     assert go("alice", command("play 'k7")) == ToBuiltin("play", ("'k7",))
 

@@ -59,6 +59,10 @@ class ClusterRefused(TargetError):
         self.reason = reason
 
 
+class NotSpokenFor(ClusterRefused):
+    """The cluster does not let the bastion speak for this person, or in one of their groups."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Impersonated:
     """In whose name a cluster is asked, and in which session."""
@@ -301,6 +305,15 @@ def refusal(name: str, status: int, content: bytes) -> ClusterRefused:
             status=status,
             reason="Unauthorized",
             hint=f"People who run the bastion see why with: bastion target check {name}",
+        )
+    if status == 403 and " cannot impersonate " in said:
+        log.error("cluster.not-spoken-for", target=name, reason=said)
+        return NotSpokenFor(
+            f"{name} does not let the bastion speak for you: {said[:500]}",
+            status=status,
+            reason="Forbidden",
+            hint="People who run the bastion grant it what bastion target manifest prints, or tell the cluster of fewer"
+            " groups (impersonate_groups).",
         )
     return ClusterRefused(
         f"{name} refused: {said[:500]}", status=status, reason=reason if isinstance(reason, str) else ""
