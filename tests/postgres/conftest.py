@@ -115,8 +115,14 @@ def orders() -> Iterator[Orders]:
     except RigError as error:
         pytest.skip(str(error))
     # Not below pytest's own folder: the server's user must get there, and sockets have short names.
-    with tempfile.TemporaryDirectory(prefix="orders-") as name, contextlib.ExitStack() as stack:
-        folder = Path(name)
+    with tempfile.TemporaryDirectory(prefix="orders-") as folder, orders_in(Path(folder)) as orders:
+        yield orders
+
+
+@contextlib.contextmanager
+def orders_in(folder: Path) -> Iterator[Orders]:
+    """All of it in *folder*."""
+    with contextlib.ExitStack() as stack:
         folder.chmod(0o755)
         pki = Pki(folder / "pki")
         (folder / "ca.crt").write_text(pki.ca)
