@@ -252,6 +252,25 @@ def test_what_a_person_may_not_do_is_refused_in_words_and_on_record(clusters: Wo
     assert refused.facts["bytes"] == 0
 
 
+@pytest.mark.parametrize(
+    ("words", "status", "said"),
+    [
+        ("", 64, "name one cluster"),
+        ("web-1", 64, "web-1 is no Kubernetes cluster"),
+        ("no-such", 77, "there is no target no-such that you may reach"),
+        ("prod-k8s --local-port 99999", 64, "--local-port needs the number of a port"),
+        ("prod-k8s --local-port 1 --socks-port 2", 64, "one port at most"),
+        ("prod-k8s --portt 1", 64, "does not know --portt"),
+    ],
+)
+def test_a_kubeconfig_that_cannot_be_made_is_explained(
+    clusters: World, words: str, status: int, said: str
+) -> None:
+    done = clusters.certified("alice").run("localhost", f"kubeconfig {words}")
+    assert (done.status, done.stdout) == (status, b"")
+    assert said in done.errors
+
+
 def test_the_local_command_prints_what_the_bastion_does(clusters: World, tmp_path: Path) -> None:
     """It finds place and credential where `bastion login` leaves them."""
     alice = clusters.certified("alice")
@@ -386,3 +405,23 @@ def test_the_requests_of_a_session_are_found_and_replayed(clusters: World) -> No
     wait_until(lambda: session in client.run("localhost", "search", "small-0").text, "it is found")
     shown = clusters.bastion.run("export", session, "--format", "text")
     assert "get pods small-0 -n shop  200" in shown.text
+
+
+def test_kubeconfigs_outlive_a_rotation_of_the_tls_authority(clusters: World) -> None:
+    """Go's own verifier takes the new certificate, for which the old authority vouches."""
+    alice = clusters.certified("alice")
+
+    def authority(kubeconfig: str) -> str:
+        found = re.search(r"certificate-authority-data: (\S+)", kubeconfig)
+        assert found is not None
+        return found[1]
+
+    def now() -> str:
+        return authority(alice.run("localhost", "kubeconfig", "prod-k8s").text)
+
+    with connected(alice) as kubectl:
+        old = authority(kubectl.kubeconfig.read_text())
+        rotated = clusters.bastion.run("ca", "rotate", "tls")
+        assert "-----BEGIN CERTIFICATE-----" in rotated.text, rotated.errors
+        wait_until(lambda: now() != old, "a kubeconfig with the new certificate")
+        assert "api-7d9" in kubectl("get", "pods").text
