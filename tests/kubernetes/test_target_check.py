@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
+from bastion.config.load import load
 from bastion.config.targets import KubernetesTarget
 from bastion.ops.clusters import examine, groups_for, manifest
 from policy.rules import Rule
@@ -127,3 +129,17 @@ def test_ops_see_it_all_on_the_command_line(double: Double, configured: Callable
     broken = bastion.run("target", "check", "prod-k8s")
     assert "insecure-skip-tls-verify cannot be used" in broken.text
     assert "s3cret" not in refused.text + refused.errors + broken.text + broken.errors
+
+
+def test_the_example_of_the_documentation_is_a_configuration(tmp_path: Path) -> None:
+    page = (Path(__file__).parents[2] / "docs/kubernetes.md").read_text()
+    example = re.findall(r"```toml\n(.*?)```", page, re.DOTALL)[0]
+    bastion = Bastion(tmp_path / "bastion.toml")
+    kubeconfig = tmp_path / "kubeconfig"
+    kubeconfig.touch(mode=0o600)
+    data = f'data = "{tmp_path}/data"\n[development_issuer]\nport = 0\n'
+    bastion.config.write_text(data + example.replace("/etc/bastion/prod.kubeconfig", str(kubeconfig)))
+    config = load(bastion.config)
+    target = config.target("prod-k8s")
+    assert isinstance(target, KubernetesTarget)
+    assert groups_for(target, config.policy.rules) == (["dev"], [])
