@@ -78,6 +78,12 @@ class Server(Section):
         ("127.0.0.0/8", "::1/128"),
         description="Networks whose failed sign-ins are not counted; others are turned away for a while after many.",
     )
+    proxy_protocol_from: tuple[Network, ...] = Field(
+        (),
+        description="Addresses of load balancers that say with the PROXY protocol (v1 or v2) whom they speak for."
+        " They must then; from everywhere else it is refused.",
+        examples=[["10.0.0.1"]],
+    )
     drain_timeout: Duration = Field(
         timedelta(seconds=30),
         description="How long running sessions may go on after the bastion is told to stop.",

@@ -41,6 +41,7 @@ from asyncssh.packet import SSHPacket, String, UInt32
 from asyncssh.public_key import SSHOpenSSHCertificate
 
 from bastion.transport.algorithms import MIN_RSA_BITS, SIGNATURE
+from bastion.transport.proxy_protocol import Announced
 from bastion.transport.request import SessionRequest, X11Request
 
 WINDOW = 2 * 1024 * 1024
@@ -469,10 +470,17 @@ class ClientConnection(_Tuned, SSHClientConnection):
 class Listener:
     """Listens for clients. *make_owner* makes the `SSHServer` (and `Owner`) of each connection.
 
-    *options* are asyncssh's server options; `present` changes the host keys for connections from then on.
+    *proxies* are the networks of load balancers that speak the PROXY protocol. *options* are asyncssh's server
+    options; `present` changes the host keys for connections from then on.
     """
 
-    def __init__(self, make_owner: Callable[[], asyncssh.SSHServer], **options: Any) -> None:
+    def __init__(
+        self,
+        make_owner: Callable[[], asyncssh.SSHServer],
+        proxies: Callable[[], Sequence[str]] = tuple,
+        **options: Any,
+    ) -> None:
+        self._proxies = proxies
         self._options = {"config": None, "server_factory": make_owner, **options}
         self._settings: SSHServerConnectionOptions | None = None
         self._server: asyncio.Server | None = None
@@ -487,7 +495,10 @@ class Listener:
         """Accept connections, on every address if *address* is empty; returns the port. Raises OSError."""
         loop = asyncio.get_running_loop()
         self._server = await loop.create_server(
-            lambda: ServerConnection(loop, cast(SSHServerConnectionOptions, self._settings)),
+            lambda: Announced(
+                lambda: ServerConnection(loop, cast(SSHServerConnectionOptions, self._settings)),
+                self._proxies,
+            ),
             address or None,
             port,
             backlog=256,
