@@ -163,6 +163,11 @@ class PostgresTarget(_Target):
     )
 
     @property
+    def default_database(self) -> str:
+        """The database taken when nobody names one."""
+        return next((name for name in self.databases if name != "*"), "postgres")
+
+    @property
     def place(self) -> str:
         return f"{self.address}:{self.port}"
 

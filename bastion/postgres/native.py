@@ -16,6 +16,7 @@ from bastion.ca.lines import long_name
 from bastion.config.model import Config
 from bastion.config.targets import PostgresTarget
 from bastion.connectors.postgres.databases import database_of
+from bastion.connectors.postgres.guard import limits_of
 from bastion.connectors.postgres.messages import Malformed
 from bastion.connectors.postgres.proxy import Proxy, plan
 from bastion.connectors.postgres.startup import ALPN, CancelRequest, Refused, Startup, meet
@@ -127,7 +128,15 @@ class _Visit:
     ) -> Outcome:
         activity = Activity(asyncio.get_running_loop().time)
         try:
-            there = plan(self._target, session.login, database, session.id, self._person.user, startup)
+            there = plan(
+                self._target,
+                session.login,
+                database,
+                session.id,
+                self._person.user,
+                startup,
+                limits_of(session.decision),
+            )
         except SessionRefused as refused:
             return Outcome(ending="target refused", message=str(refused))
         self._proxy = Proxy(

@@ -20,7 +20,7 @@ from collections.abc import Callable, Mapping, Sequence
 import structlog
 
 from bastion.config.model import Config
-from bastion.config.targets import SshTarget, Target
+from bastion.config.targets import PostgresTarget, SshTarget, Target
 from bastion.errors import SessionRefused
 from bastion.identity.person import Person
 from bastion.sessions.copying import Copy, copy_of, refuse_copy
@@ -35,6 +35,7 @@ from policy.files import Copying
 from policy.forwarding import End
 from policy.match import Aim
 from policy.patterns import is_concrete
+from policy.postgres import Database
 from policy.rules import ACTIONS, FORWARDING, Action
 from recorder.errors import RecorderError
 from recorder.journal import Recording
@@ -111,15 +112,16 @@ class Admission:
                 raise SessionRefused(
                     f"{target.name} is an SSH host: there is no {quoted(path)} in it to name"
                 )
-            pod = pod_of(target, request, path)
+            pod, database = pod_of(target, request, path), database_of(target, path)
             login = login or self.default_login(person, target, action)
-            decision = self._decide(person, target, login, action, pod.facts if pod else end)  # (3)
+            aim = pod.facts if pod else database or end
+            decision = self._decide(person, target, login, action, aim)  # (3)
             if not decision.allowed:
                 raise SessionRefused(decision.reason)
             request = self._with_grants(person, target, login, request)
             if copy is not None:
                 refuse_copy(copy, Copying.of([rule.files for rule in decision.granting]), target.name)
-            path = str(pod or path)
+            path = str(pod or (database.name if database else path))
             recording = await self._record(  # (4)
                 person, client, target, login, action, path, request, copy, decision
             )
@@ -337,6 +339,11 @@ class Admission:
 def subject_of(person: Person) -> Subject:
     """*person* as the policy sees them."""
     return Subject(user=person.user, groups=person.groups)
+
+
+def database_of(target: Target, path: str) -> Database | None:
+    """The database that is meant where *path* was named inside *target*; None where it has none."""
+    return Database(path or target.default_database) if isinstance(target, PostgresTarget) else None
 
 
 def facts_of(target: Target) -> TargetFacts:

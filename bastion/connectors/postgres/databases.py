@@ -13,7 +13,7 @@ def database_of(target: PostgresTarget, named: str) -> str:
     """The database that was *named*, or the first one where none was. Raises Refused for one that is not offered."""
     offered = target.databases
     if not named:
-        return next((name for name in offered if name != ANY), "postgres")
+        return target.default_database
     if named != ANY and (named in offered or ANY in offered):
         return named
     raise Refused(

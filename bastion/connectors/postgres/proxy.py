@@ -16,7 +16,8 @@ import structlog
 
 from bastion.config.targets import PostgresAccount, PostgresTarget
 from bastion.connectors.postgres.cancel import CancelKeys, Cancellable
-from bastion.connectors.postgres.framing import ClientFraming
+from bastion.connectors.postgres.framing import ClientFraming, Piece
+from bastion.connectors.postgres.guard import PARSE, QUERY, guarded, told_to_server, watch_statements
 from bastion.connectors.postgres.messages import LENGTH, Malformed, complaint, message
 from bastion.connectors.postgres.server import Server, signed_in
 from bastion.connectors.postgres.startup import Refused, Startup
@@ -24,6 +25,7 @@ from bastion.connectors.postgres.stream import Buffered, Stream
 from bastion.connectors.postgres.transcript import Keeping, Transcript
 from bastion.errors import SessionRefused
 from bastion.sessions.session import AdmittedSession
+from policy.postgres import StatementLimits
 from recorder.events import Event
 
 log = structlog.get_logger()
@@ -34,11 +36,12 @@ _OURS = {"user", "database", "options"}
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
-    """What a client gets: which account of which target, and what the start-up says of it to the server."""
+    """What a client gets: which account of which target, what the start-up says of it to the server, and its limits."""
 
     target: PostgresTarget
     account: PostgresAccount
     parameters: Mapping[str, str]
+    limits: StatementLimits
 
     @property
     def database(self) -> str:
@@ -46,7 +49,13 @@ class Plan:
 
 
 def plan(
-    target: PostgresTarget, login: str, database: str, session_id: str, user: str, startup: Startup
+    target: PostgresTarget,
+    login: str,
+    database: str,
+    session_id: str,
+    user: str,
+    startup: Startup,
+    limits: StatementLimits,
 ) -> Plan:
     """What *user* gets as *login*. Raises SessionRefused if the bastion has no account for that login."""
     account = next((account for account in target.accounts if account.login == login), None)
@@ -59,7 +68,12 @@ def plan(
     wanted["application_name"] = f"{user}/{session_id} {program}".strip()[:63]
     if "options" in asked:
         wanted["options"] = asked["options"]
-    return Plan(target=target, account=account, parameters={**wanted, "database": database})
+    return Plan(
+        target=target,
+        account=account,
+        parameters={**wanted, **told_to_server(limits), "database": database},
+        limits=limits,
+    )
 
 
 class Proxy:
@@ -85,7 +99,8 @@ class Proxy:
             is_drawn=is_drawn,
             monotonic=asyncio.get_running_loop().time,
         )
-        self._framing = ClientFraming(held=bytes([FUNCTION_CALL]))
+        held = (FUNCTION_CALL, QUERY, PARSE) if plan.limits.read_only else (FUNCTION_CALL,)
+        self._framing = ClientFraming(held=bytes(held))
         self._said: list[str] = []
         self._answered = asyncio.Event()
         self._touch = touch
@@ -111,25 +126,32 @@ class Proxy:
             )
             try:
                 await client.stream.write(_welcome(startup, server, key))
-                await self._pass_on(client, server)
+                await self._pass_on(client, server, key)
             finally:
                 self._keys.remove(key)
                 await self._record(self._transcript.end())
 
-    async def _pass_on(self, client: Buffered, server: Server) -> None:
+    async def _pass_on(self, client: Buffered, server: Server, key: bytes) -> None:
+        async def cancel() -> None:
+            await self._keys.cancel(key, self._session.person.serial)
+
         try:
             async with asyncio.TaskGroup() as group:
                 up = group.create_task(self._upward(client, server))
                 down = group.create_task(self._downward(client.stream, server))
+                watching = group.create_task(watch_statements(self._plan.limits, self._transcript, cancel))
                 ends: list[asyncio.Future[Any]] = [up, down]
                 await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
                 if up.done() and not up.exception() and not up.cancelled():
                     await server.stream.end()
                     await asyncio.wait([down], timeout=5)
-                up.cancel()
-                down.cancel()
-        except* Malformed as errors:
-            raise Refused("08P01", f"the bastion cannot read this: {errors.exceptions[0]}") from errors
+                for task in (up, down, watching):
+                    task.cancel()
+        except ExceptionGroup as errors:
+            error = errors.exceptions[0]
+            if isinstance(error, Malformed):
+                raise Refused("08P01", f"the bastion cannot read this: {error}") from error
+            raise error from None
 
     async def _upward(self, client: Buffered, server: Server) -> None:
         data, client.rest = client.rest or await client.stream.read(), b""
@@ -139,9 +161,12 @@ class Proxy:
                     await self._refuse(client.stream)
                     continue
                 await self._record(self._transcript.client_says(piece.messages, self._framing))
-                await server.stream.write(piece.data)
+                await server.stream.write(self._passed(piece))
                 self.has_left = bool(piece.messages) and piece.messages[-1][0] == TERMINATE
             data = await client.stream.read()
+
+    def _passed(self, piece: Piece) -> bytes:
+        return guarded(piece) if self._plan.limits.read_only else piece.data
 
     async def _downward(self, client: Stream, server: Server) -> None:
         data = server.rest or await server.stream.read()

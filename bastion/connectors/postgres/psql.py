@@ -21,6 +21,7 @@ from bastion.config.targets import PostgresTarget
 from bastion.connectors.box import SOCKETS, Boxed, box_command, known_terminal, open_filter
 from bastion.connectors.postgres.cancel import CancelKeys
 from bastion.connectors.postgres.databases import database_of
+from bastion.connectors.postgres.guard import limits_of
 from bastion.connectors.postgres.messages import Malformed
 from bastion.connectors.postgres.proxy import Proxy, plan
 from bastion.connectors.postgres.psql_program import boxable_psql
@@ -30,7 +31,10 @@ from bastion.connectors.postgres.stream import SocketStream
 from bastion.connectors.postgres.transcript import Keeping
 from bastion.connectors.program import ProgramEnd, running
 from bastion.errors import SessionRefused, TargetError
+from bastion.sessions.admission import facts_of, subject_of
 from bastion.sessions.session import AdmittedSession, Outcome
+from policy.decide import Decision, decide
+from policy.postgres import Database
 from recorder.errors import RecordingFailed
 
 log = structlog.get_logger()
@@ -81,7 +85,7 @@ async def open_psql(
     async with AsyncExitStack() as stack:
         try:
             listening = stack.enter_context(_socket_in(folder))
-            door = _Door(session, target, keys, _keeping(config()))
+            door = _Door(session, target, keys, config)
             await stack.enter_async_context(_serving(listening, door))
             filtering = open_filter()
             stack.callback(os.close, filtering)
@@ -138,12 +142,16 @@ class _Door:
     """Behind the socket of one box."""
 
     def __init__(
-        self, session: AdmittedSession, target: PostgresTarget, keys: CancelKeys, keeping: Keeping
+        self,
+        session: AdmittedSession,
+        target: PostgresTarget,
+        keys: CancelKeys,
+        config: Callable[[], Config],
     ) -> None:
         self._session = session
         self._target = target
         self._keys = keys
-        self._keeping = keeping
+        self._config = config
         self._serving: set[asyncio.Task[None]] = set()
 
     def admits(self, writer: asyncio.StreamWriter) -> bool:
@@ -192,13 +200,26 @@ class _Door:
         if isinstance(wanted, CancelRequest):
             await self._keys.cancel(wanted.key, self._session.person.serial)
             return
-        session = self._session
-        there = plan(
-            self._target, self._login(wanted), database_of(self._target, wanted.parameters.get("database", "")),
-            session.id, session.person.user, wanted,
-        )  # fmt: skip
-        proxy = Proxy(session, there, self._keys, keeping=self._keeping, is_drawn=False, touch=lambda: None)
+        session, login = self._session, self._login(wanted)
+        database = database_of(self._target, wanted.parameters.get("database", ""))
+        limits = limits_of(self._decision(database))
+        there = plan(self._target, login, database, session.id, session.person.user, wanted, limits)
+        keeping = _keeping(self._config())
+        proxy = Proxy(session, there, self._keys, keeping=keeping, is_drawn=False, touch=lambda: None)
         await proxy.run(client, wanted)
+
+    def _decision(self, database: str) -> Decision:
+        r"""What the rules say of another database (`\c`) than the one that the session was let in for."""
+        session = self._session
+        if database == session.path:
+            return session.decision
+        decision = decide(
+            self._config().policy.rules, subject_of(session.person), facts_of(self._target),
+            session.login, session.action, Database(database),
+        )  # fmt: skip
+        if not decision.allowed:
+            raise Refused("28000", decision.reason)
+        return decision
 
     def _login(self, startup: Startup) -> str:
         """The session's own: another role is another session, with a recording of its own."""

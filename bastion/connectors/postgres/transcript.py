@@ -70,6 +70,7 @@ class Transcript:
         self._result = _Result()
         self._copy = ""
         self._events: list[Event] = []
+        self._since = 0.0
         self.status = IDLE
         self.server = ServerFraming(self._said)
         self.server.wants_rows = is_drawn and keeping.rows > 0
@@ -114,6 +115,17 @@ class Transcript:
         """Whether the server will say at some time that it is ready: the client has asked it to."""
         return any(asked.kind in ("simple", "sync") for asked in self._asked)
 
+    @property
+    def running_for(self) -> float | None:
+        """Seconds that the server has been at the statement it is at; None while it is at none."""
+        is_running = any(asked.text for asked in self._asked)
+        return self._monotonic() - self._since if is_running else None
+
+    @property
+    def left_alone_for(self) -> float | None:
+        """Seconds that a transaction has been open with nothing asked of it; None where that is not so."""
+        return None if self._asked or self.status == IDLE else self._monotonic() - self._since
+
     # The client
 
     def _ask(self, kind: str, body: bytes, size: int) -> None:
@@ -136,6 +148,8 @@ class Transcript:
 
     def _begin(self, asked: _Asked) -> None:
         asked.began = self._monotonic()
+        if not any(before.text for before in self._asked):
+            self._since = asked.began
         asked.text = without_passwords(asked.text)
         self._asked.append(asked)
         if self._is_drawn:
@@ -283,8 +297,8 @@ class Transcript:
             self._result.rows.clear()
 
     def _tell(self, asked: _Asked, facts: dict[str, Scalar]) -> None:
-        text = asked.text
-        more: dict[str, Scalar] = {"seconds": round(self._monotonic() - asked.began, 6)}
+        text, self._since = asked.text, self._monotonic()
+        more: dict[str, Scalar] = {"seconds": round(self._since - asked.began, 6)}
         if len(text) > LONGEST_FACT:
             more["characters"] = len(text)
         self._events.append(
