@@ -18,7 +18,7 @@ from bastion.identity.person import Person
 from tests.kubernetes.conftest import Place
 from tests.kubernetes.double import TOKEN, Double
 from tests.kubernetes.pki import CLUSTER_NAME, Pki
-from tests.kubernetes.rbac import User
+from tests.kubernetes.rbac import Grant, User, rule
 
 
 def person(user: str, *groups: str) -> Person:
@@ -62,6 +62,19 @@ def test_groups_of_the_clusters_own_are_never_told() -> None:
     assert told.groups == ("dev",)
     narrow = target_of(Path("/x"), impersonate_groups=["k8s-*"])
     assert Impersonated.of(narrow, person("alice", "k8s-dev", "sre"), "alice").groups == ("k8s-dev",)
+
+
+async def test_groups_with_letters_of_any_script_reach_the_cluster(double: Double) -> None:
+    who = Impersonated(user="alice", groups=("sre", "größe-開発"))
+    double.rbac.grants.append(
+        Grant(subject="bastion", rules=(rule("impersonate", "groups", names=[who.groups[1]]),))
+    )
+    async with open_cluster(target_of(double.kubeconfig()), who) as opened:
+        await opened.get(pod_path("shop"))
+        assert double.seen[-1].user.groups[:2] == who.groups
+        with pytest.raises(ClusterRefused):  # no stream, but it got there
+            await opened.connect(pod_path("shop", "absent", "exec"), ["v5.channel.k8s.io"])
+        assert double.seen[-1].user.groups[:2] == who.groups
 
 
 async def test_what_the_cluster_refuses_is_told_in_its_words(double: Double) -> None:
@@ -126,6 +139,19 @@ async def test_a_token_file_is_read_anew_for_each_request(double: Double, tmp_pa
             await opened.get("/version")
         token.write_text(f"{TOKEN}\n")
         assert (await opened.get("/version"))["major"] == "1"
+
+
+@pytest.mark.parametrize("token", ["s3cret\nX-Header: 1", "s3cret s3cret", "s3crét", ""])
+async def test_what_cannot_be_a_token_is_shown_to_nobody(double: Double, tmp_path: Path, token: str) -> None:
+    (tmp_path / "token").write_text(token)
+    for credential in ({"tokenFile": "token"}, {"token": token or "\n"}):
+        document = json.loads(double.kubeconfig(file="tokens").read_text())
+        document["users"][0]["user"] = credential
+        async with open_cluster(target_of(_write(tmp_path, document)), None) as opened:
+            for ask in (opened.get("/version"), opened.connect("/version", ["v5.channel.k8s.io"])):
+                with pytest.raises(TargetError, match="no usable credential") as error:
+                    await ask
+                assert "s3cr" not in f"{error.value!r} {error.value} {error.value.__cause__!r}"
 
 
 async def test_a_service_account_is_how_a_bastion_in_the_cluster_gets_in(

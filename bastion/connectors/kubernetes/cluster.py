@@ -83,6 +83,7 @@ class Impersonated:
             if any_matches(target.impersonate_groups, group)
             and not group.startswith(_OF_THE_CLUSTER)
             and group.isprintable()
+            and group.strip() == group != ""  # HTTP drops spaces around a value: it would be another group
         )
         return cls(user=login, groups=groups, session=session)
 
@@ -218,13 +219,16 @@ class Cluster:
                 f"wss://{url.netloc}{self._raw(target)}",
                 ssl=self._tls,
                 server_hostname=self._access.server_name or url.hostname,
-                additional_headers=[*headers, *await self._identity()],
+                additional_headers=[
+                    (name, value.encode().decode("latin-1"))  # which undoes what the library does
+                    for name, value in [*headers, *await self._identity()]
+                ],
                 subprotocols=[Subprotocol(protocol) for protocol in protocols],
                 compression=None,
                 proxy=None,
                 user_agent_header=None,
                 open_timeout=self._patience,
-                close_timeout=2,
+                close_timeout=1,
                 max_size=LARGEST_MESSAGE,
                 max_queue=MESSAGES_WAITING,
             )

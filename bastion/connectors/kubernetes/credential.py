@@ -10,6 +10,7 @@ import asyncio
 import json
 import os
 import pwd
+import re
 import ssl
 import tempfile
 from collections.abc import Callable, Mapping
@@ -36,6 +37,7 @@ PLUGIN_TIMEOUT = 30.0
 
 LARGEST_CREDENTIAL = 1024 * 1024
 _KNOWN_VERSIONS = ("client.authentication.k8s.io/v1", "client.authentication.k8s.io/v1beta1")
+_TOKEN = re.compile(r"[\x21-\x7e]+")
 _TO_SPARE = 10.0
 """Seconds before its end at which a credential is taken for expired."""
 
@@ -74,15 +76,20 @@ class TokenSource:
     def read(self) -> Secret:
         """The token as it is now. Raises ConfigError."""
         if self.value is not None:
-            return self.value
+            return checked(self.value.reveal(), "the kubeconfig")
         assert self.file is not None
         try:
             token = self.file.read_text().strip()
         except (OSError, UnicodeDecodeError) as error:
             raise ConfigError(f"the token in {self.file} cannot be read") from error
-        if not token:
-            raise ConfigError(f"there is no token in {self.file}")
-        return Secret(token)
+        return checked(token, str(self.file))
+
+
+def checked(token: str, place: str) -> Secret:
+    """*token*, if it can be one; ConfigError else, before a library complains and shows it."""
+    if not _TOKEN.fullmatch(token):
+        raise ConfigError(f"what stands for a token in {place} cannot be one")
+    return Secret(token)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -171,7 +178,7 @@ class Plugin:
             Certificate(chain=chain, key=Secret(key)) if chain is not None and key is not None else None
         )
         return Issued(
-            token=Secret(token) if token is not None else None,
+            token=checked(token, f"what {self.program.name} gave") if token is not None else None,
             certificate=certificate,
             expires_at=self._moment(status.get("expirationTimestamp")),
         )
