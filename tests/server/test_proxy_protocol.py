@@ -57,6 +57,7 @@ def through(script: Path, alice: Client, header: bytes) -> list[str]:
 @pytest.mark.parametrize(
     ("header", "address"),
     [(V1, "203.0.113.9:40000"), (V2, "[2001:db8::9]:40000"), (b"PROXY UNKNOWN\r\n", BALANCER)],
+    ids=["version 1", "version 2", "unknown"],
 )
 def test_the_client_is_whom_the_load_balancer_speaks_for(
     world: World, script: Path, header: bytes, address: str

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
 import ipaddress
+from contextlib import suppress
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bastion.transport.proxy_protocol import HeaderError, ProxyHeader, read_header
+from bastion.transport import proxy_protocol
+from bastion.transport.proxy_protocol import Announced, HeaderError, ProxyHeader, read_header
 
 SIGNATURE = b"\r\n\r\n\0\r\nQUIT\n"
 V4 = bytes([203, 0, 113, 9, 198, 51, 100, 1]) + (40000).to_bytes(2, "big") + (22).to_bytes(2, "big")
@@ -67,6 +70,27 @@ def test_a_header_is_understood_once_it_is_whole_and_no_byte_more_is_taken(
 def test_what_is_no_header_is_refused(data: bytes) -> None:
     with pytest.raises(HeaderError):
         read_header(data)
+
+
+async def test_a_load_balancer_that_says_nothing_is_cut_off(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(proxy_protocol, "HEADER_TIMEOUT", 0.05)
+    made: list[asyncio.Protocol] = []
+
+    def make() -> asyncio.Protocol:
+        made.append(asyncio.Protocol())
+        return made[-1]
+
+    def announced() -> Announced:
+        return Announced(make, lambda: ["127.0.0.0/8"])
+
+    server = await asyncio.get_running_loop().create_server(announced, "127.0.0.1", 0)
+    async with server:
+        reader, writer = await asyncio.open_connection(*server.sockets[0].getsockname())
+        writer.write(b"PROXY TCP4 ")
+        with suppress(ConnectionResetError):
+            assert await reader.read() == b""
+        writer.close()
+    assert not made
 
 
 @given(
