@@ -9,10 +9,11 @@ from dataclasses import dataclass
 import asyncssh
 
 from bastion.ca.authorities import Authorities
-from bastion.config.targets import KubernetesTarget, SshTarget, Target
+from bastion.config.targets import KubernetesTarget, PostgresTarget, SshTarget, Target
 from bastion.connectors.ssh import connect_to
 from bastion.errors import TargetError
 from bastion.ops.clusters import CHECK_LOGIN, examine, groups_for
+from bastion.ops.databases import examine_database
 from bastion.sessions.admission import facts_of
 from policy.match import names_target
 from policy.patterns import is_login
@@ -92,9 +93,15 @@ async def check(target: Target, login: str, authorities: Authorities, rules: Seq
             return Check(
                 target=target.name, login=login, problem=found.problem, hint=found.hint, notes=found.notes
             )
-        case _:
-            problem = f"a target of the kind {target.kind} cannot be checked"
-            return Check(target=target.name, login=login, problem=problem)
+        case PostgresTarget():
+            account = await examine_database(target, login)
+            return Check(
+                target=target.name,
+                login=login,
+                problem=account.problem,
+                hint=account.hint,
+                notes=account.notes,
+            )
 
 
 async def _check_ssh(target: SshTarget, login: str, authorities: Authorities) -> Check:
@@ -118,7 +125,14 @@ def login_to_try(target: Target, rules: Sequence[Rule]) -> str | None:
     if target.login is not None:
         return target.login
     named = (rule for rule in rules if rule.effect == "allow" and names_target(rule, facts_of(target)))
-    usual = CHECK_LOGIN if isinstance(target, KubernetesTarget) else None  # one is as good as another there
+    usual: str | None = None
+    match target:
+        case KubernetesTarget():
+            usual = CHECK_LOGIN  # one is as good as another there
+        case PostgresTarget():
+            usual = target.accounts[0].login
+        case SshTarget():
+            pass
     return next((login for rule in named for login in rule.logins if is_login(login)), usual)
 
 

@@ -22,6 +22,8 @@ from tests.rig.world import World
 
 READER_PASSWORD = "s3cret-of-the-reader"
 WRITER_PASSWORD = "s3cret-of-the-writer"
+HBA = ("hostssl all orders_certified 127.0.0.1/32 cert", "hostssl all all 127.0.0.1/32 scram-sha-256")
+"""Who may sign in to the server over the network, and how."""
 
 TARGETS = """
 [[targets]]
@@ -149,9 +151,7 @@ def orders_in(folder: Path) -> Iterator[Orders]:
 
 def fill(server: Postgres) -> None:
     """Roles and data."""
-    server.allow(
-        "hostssl all orders_certified 127.0.0.1/32 cert", "hostssl all all 127.0.0.1/32 scram-sha-256"
-    )
+    server.allow(*HBA)
     server.sql(
         f"CREATE ROLE orders_reader LOGIN PASSWORD '{READER_PASSWORD}'",
         f"CREATE ROLE orders_writer LOGIN PASSWORD '{WRITER_PASSWORD}'",

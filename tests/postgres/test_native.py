@@ -104,10 +104,7 @@ def test_role_that_is_not_granted_is_refused_and_told_which_are(orders: Orders) 
     try:
         wait_until((sockets / ".s.PGSQL.5432").exists, "bob's ssh listening")
         done = orders.psql("-h", str(sockets), "-U", "writer", "-c", "SELECT 1")
-        assert (
-            "no rule lets you connect a client of your own in the database orders on orders-db as writer; you may as reader"
-            in done.stderr
-        )
+        assert "in the database orders on orders-db as writer; you may as reader" in done.stderr
         assert orders.psql("-h", str(sockets), "-At", "-c", "SELECT 7").stdout == "7\n"
     finally:
         end(forwarding)

@@ -41,17 +41,27 @@ _ITERATIONS = re.compile(rb",i=(\d{1,9})(?:,|$)")
 _ASK_OPS = "Tell the people who run this bastion."
 
 
+class SignInRefused(TargetError):
+    """The server does not take the sign-in. *said* is in its own words, which name the account: not for people."""
+
+    def __init__(self, text: str, *, hint: str, code: str, said: str) -> None:
+        super().__init__(text, hint=hint)
+        self.code = code
+        self.said = said
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Server:
     """A connection that is signed in. *greeting* is what the server said since, up to ReadyForQuery.
 
-    *cancel_key* is the server's own; nobody else learns it.
+    *cancel_key* is the server's own; nobody else learns it. *proof* says what it took for one, where it asked.
     """
 
     stream: SocketStream
     greeting: tuple[tuple[bytes, bytes], ...]
     cancel_key: bytes
     rest: bytes
+    proof: str
 
 
 @asynccontextmanager
@@ -169,7 +179,13 @@ async def _sign_in(
                     break
     if not proof.is_given:
         raise TargetError(f"{target.name} did not say that the sign-in is complete", hint=_ASK_OPS)
-    return Server(stream=connection, greeting=tuple(greeting), cancel_key=cancel_key, rest=server.rest)
+    return Server(
+        stream=connection,
+        greeting=tuple(greeting),
+        cancel_key=cancel_key,
+        rest=server.rest,
+        proof=proof.asked,
+    )
 
 
 class _Proof:
@@ -182,6 +198,7 @@ class _Proof:
         self._scram: ScramClient | None = None
         self._owes_signature = False
         self._is_accepted = False
+        self.asked = ""
 
     @property
     def is_given(self) -> bool:
@@ -198,8 +215,10 @@ class _Proof:
                     self._is_accepted = True
                     return b""
                 case 3 if self._tls is not None and self._target.tls == "verify-full":
+                    self.asked = "a password in the clear, inside TLS"
                     return message(b"p", self._password().encode() + b"\0")
                 case 5 if self._target.allow_md5:
+                    self.asked = "a password hashed with MD5"
                     return message(b"p", self._md5(data))
                 case 10:
                     return message(b"p", self._scram_first(data))
@@ -230,8 +249,9 @@ class _Proof:
         binding = ("tls-server-end-point", self._tls) if self._tls is not None else None
         self._scram = ScramClient(known, self._account.role or self._account.login, self._password(), binding)
         self._owes_signature = True
+        self.asked = str(self._scram.mechanism_name)
         first = str(self._scram.get_client_first()).encode()
-        return str(self._scram.mechanism_name).encode() + b"\0" + LENGTH.pack(len(first)) + first
+        return self.asked.encode() + b"\0" + LENGTH.pack(len(first)) + first
 
     @staticmethod
     def _scram_final(scram: ScramClient, data: bytes) -> bytes:
@@ -259,7 +279,7 @@ class _Proof:
             ) from error
 
 
-def _refused(target: PostgresTarget, account: PostgresAccount, fields: Mapping[str, str]) -> TargetError:
+def _refused(target: PostgresTarget, account: PostgresAccount, fields: Mapping[str, str]) -> SignInRefused:
     """A failed sign-in, in words that name no account; what the server said is in the log."""
     code = fields.get("C", "")
     log.error(
@@ -277,9 +297,11 @@ def _refused(target: PostgresTarget, account: PostgresAccount, fields: Mapping[s
         "42": "the account may not use this database",
     }
     reason = words.get(code[:2], "it refused the connection")
-    return TargetError(
+    return SignInRefused(
         f"{target.name}: {reason} ({code})",
         hint=f"People who run the bastion see why with: bastion target check {target.name} --login {account.login}",
+        code=code,
+        said=fields.get("M", ""),
     )
 
 
