@@ -20,7 +20,8 @@ from cli.output import Column, clean, json_option, print_json, print_rows
 from cli.settings import Settings, pass_settings
 from policy.explain import Explanation, RuleAccount, explain
 from policy.forwarding import End, listening_end
-from policy.match import Subject, TargetFacts
+from policy.kubernetes import Pod
+from policy.match import KUBERNETES, Aim, Subject, TargetFacts
 from policy.rules import ACTIONS, Action
 
 
@@ -45,6 +46,9 @@ def policy() -> None:
 @click.option(
     "--end", metavar="HOST:PORT", help="With the action forward or listen: to or at this end, or socket."
 )
+@click.option(
+    "--pod", metavar="NAMESPACE/POD", help="On a cluster, with the action shell or exec: in this pod."
+)
 @json_option
 @pass_settings
 def explain_command(
@@ -55,6 +59,7 @@ def explain_command(
     login: str | None,
     action: Action | None,
     end: str | None,
+    pod: str | None,
     as_json: bool,
 ) -> None:
     """Explain what USER may do on TARGET, and what every rule says to it."""
@@ -63,8 +68,11 @@ def explain_command(
     known = asyncio.run(_last_groups(config, user)) if groups is None else _named_groups(groups)
     if end is not None and action not in ("forward", "listen"):
         raise click.UsageError("--end goes with --action forward or --action listen")
+    if pod is not None and (action not in ("shell", "exec") or facts.kind != KUBERNETES):
+        raise click.UsageError("--pod goes with a cluster, and with --action shell or --action exec")
     subject = Subject(user=user, groups=known.names)
-    wanted = _end(end, is_listening=action == "listen") if end is not None else None
+    wanted: Aim | None = _end(end, is_listening=action == "listen") if end is not None else None
+    wanted = _pod(pod) if pod is not None else wanted
     explanation = explain(config.policy.rules, subject, facts, login=login, action=action, end=wanted)
     if as_json:
         print_json(_as_data(explanation, known))
@@ -79,6 +87,13 @@ def _facts(config: Config, name: str) -> TargetFacts:
         instead = f"Did you mean {close[0]}?" if close else "bastion target list shows those there are."
         raise ConfigError(f"the configuration has no target {name}", hint=instead)
     return TargetFacts(name=found.name, kind=found.kind, labels=found.labels)
+
+
+def _pod(text: str) -> Pod:
+    namespace, slash, name = text.partition("/")
+    if not namespace or not slash or not name:
+        raise click.UsageError("write --pod as NAMESPACE/POD")
+    return Pod(namespace, name)
 
 
 def _end(text: str, *, is_listening: bool) -> End:

@@ -19,10 +19,14 @@ class Place:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Level:
-    """The places of one level, best first; *kind* is what one of them is called ("database")."""
+    """The places of one level, best first; *kind* is what one of them is called ("database").
+
+    Where it *changes* by itself, it is asked for again while somebody looks at it.
+    """
 
     kind: str
     places: tuple[Place, ...]
+    changes: bool = False
 
 
 def databases(target: PostgresTarget, path: str) -> Level | None:

@@ -9,7 +9,7 @@ and one draws; a client that reads slowly misses frames in between, not keys.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import replace
 
 from bastion.ssh.picker_list import Choice, Left, PickerList
@@ -32,13 +32,14 @@ async def pick(
     notice: str = "",
     ssh_command: str = "ssh -t bastion",
     is_inside: bool = False,
+    newer: Callable[[], Awaitable[Sequence[Entry]]] | None = None,
 ) -> Choice | None:
     """Let the person pick an entry and a login; None when they leave, or their input or terminal ends.
 
     *notice* is shown until the picker closes (why the last session ended, say). *ssh_command* is shown before
     `login@target` as the command to copy; *is_inside* a target, leaving is going back. Bytes that came after the last
     key used are in `Choice.typed_ahead`; nothing else has been read. Cancelling restores the screen, within a second,
-    and leaves no task behind.
+    and leaves no task behind. *newer* is awaited again and again for the entries as they are by then.
     """
     look = abilities_of(terminal.term)
     if look is None:
@@ -51,14 +52,21 @@ async def pick(
         )
     state = PickerList(entries)
     view = View(state, look, heading=heading, notice=notice, ssh_command=ssh_command, is_inside=is_inside)
-    return await _Picker(terminal, state, view).run()
+    return await _Picker(terminal, state, view, newer).run()
 
 
 class _Picker:
     """One open picker: reading changes the state, drawing shows what it is by then."""
 
-    def __init__(self, terminal: Terminal, state: PickerList, view: View) -> None:
+    def __init__(
+        self,
+        terminal: Terminal,
+        state: PickerList,
+        view: View,
+        newer: Callable[[], Awaitable[Sequence[Entry]]] | None,
+    ) -> None:
         self._terminal = terminal
+        self._newer = newer
         self._state = state
         self._view = view
         self._keys = KeyDecoder()
@@ -77,9 +85,10 @@ class _Picker:
 
     async def _read_and_draw(self) -> Choice | None:
         async with asyncio.TaskGroup() as tasks:
-            drawing = tasks.create_task(self._draw())
+            beside = [tasks.create_task(self._draw()), tasks.create_task(self._renew())]
             choice = await self._read()
-            drawing.cancel()
+            for task in beside:
+                task.cancel()
         return choice
 
     async def _read(self) -> Choice | None:
@@ -103,6 +112,12 @@ class _Picker:
             frame, last = self._view.frame(*size_of(self._terminal)), self._frame
             self._frame = frame  # before the write: a resize during it asks for all of the next frame
             await self._terminal.write(paint(last, frame))
+
+    async def _renew(self) -> None:
+        while self._newer is not None:
+            if self._state.renew(await self._newer()):
+                self._view.measure()
+                self._changed.set()
 
     def _redraw_all(self) -> None:
         self._frame = None

@@ -10,7 +10,7 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from typing import Protocol
 
-from bastion.connectors.levels import Level, Place
+from bastion.connectors.levels import Level
 from bastion.errors import BastionError, TargetError
 from bastion.ssh.picker import Entry, pick
 from recorder.terminal import Terminal
@@ -18,6 +18,12 @@ from recorder.terminal.text import plain
 
 _PATIENCE = 0.3
 """Seconds after which a person is told what they wait for."""
+
+
+_REFRESH = 2.0
+"""Seconds between looks for what has changed meanwhile in a level that changes."""
+_REST = 10
+"""How many times as long as a look takes nobody looks again."""
 
 
 class Unreading(Terminal, Protocol):
@@ -40,7 +46,7 @@ async def pick_inside(
     `ask(path)` gives the level below *path* (*start* for the first), and None where there is none: the path is whole.
     It may take its time, and raise BastionError, which is raised here. Raises TargetError for a level without a place.
     """
-    shown: list[Level] = []
+    shown: list[_Shown] = []
     path = start
     while (level := await _asked(terminal, ask(path), f"{address}/{path}".rstrip("/"))) is not None:
         if not level.places:
@@ -48,16 +54,54 @@ async def pick_inside(
         if len(level.places) == 1:
             path = level.places[0].path
             continue
-        shown.append(level)
-        place = None
-        while shown and place is None:
-            place = await _picked(terminal, shown[-1], address, heading, ssh_command)
-            if place is None:
+        shown.append(_Shown(level, path, ask, address))
+        picked = None
+        while shown and picked is None:
+            picked = await _picked(terminal, shown[-1], heading, ssh_command)
+            if picked is None:
                 shown.pop()
-        if place is None:
+        if picked is None:
             return None
-        path = place.path
+        path = picked
     return path
+
+
+class _Shown:
+    """A level that somebody looks at, *path* into the target at *address*."""
+
+    def __init__(
+        self, level: Level, path: str, ask: Callable[[str], Awaitable[Level | None]], address: str
+    ) -> None:
+        self.level = level
+        self._path = path
+        self._ask = ask
+        self._address = address
+        self._pause = _REFRESH
+
+    @property
+    def entries(self) -> list[Entry]:
+        return [
+            Entry(
+                name=place.name,
+                kind=self.level.kind,
+                description=place.description,
+                address=f"{self._address}/{place.path}",
+            )
+            for place in self.level.places
+        ]
+
+    def path_of(self, entry: Entry) -> str:
+        return entry.address.removeprefix(f"{self._address}/")
+
+    async def newer(self) -> list[Entry]:
+        """The entries as they are a while later; what takes long to find out is asked the less often."""
+        await asyncio.sleep(self._pause)
+        begun = asyncio.get_running_loop().time()
+        level = await _level_or_error(self._ask(self._path))
+        self._pause = max(_REFRESH, _REST * (asyncio.get_running_loop().time() - begun))
+        if isinstance(level, Level):  # else it is as it was, as far as we know
+            self.level = level
+        return self.entries
 
 
 async def _asked(terminal: Terminal, asking: Awaitable[Level | None], what: str) -> Level | None:
@@ -81,26 +125,16 @@ async def _level_or_error(asking: Awaitable[Level | None]) -> Level | BastionErr
         return error
 
 
-async def _picked(
-    terminal: Unreading, level: Level, address: str, heading: str, ssh_command: str
-) -> Place | None:
-    entries = {
-        place.path: Entry(
-            name=place.name,
-            kind=level.kind,
-            description=place.description,
-            address=f"{address}/{place.path}",
-        )
-        for place in level.places
-    }
+async def _picked(terminal: Unreading, shown: _Shown, heading: str, ssh_command: str) -> str | None:
     choice = await pick(
         terminal,
-        list(entries.values()),
-        heading=f"{heading}: choose a {level.kind}",
+        shown.entries,
+        heading=f"{heading}: choose a {shown.level.kind}",
         ssh_command=ssh_command,
         is_inside=True,
+        newer=shown.newer if shown.level.changes else None,
     )
     if choice is None:
         return None
     terminal.unread(choice.typed_ahead)
-    return next(place for place in level.places if entries[place.path] is choice.entry)
+    return shown.path_of(choice.entry)

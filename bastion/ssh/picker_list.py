@@ -44,6 +44,17 @@ class PickerList:
         self._typed_login = ""
         self._login_index: dict[str, int] = {}
 
+    def renew(self, entries: Sequence[Entry]) -> bool:
+        """Take other entries, and keep what is typed and what is selected; false if they are the same ones."""
+        if [row.entry for row in self.rows] == list(entries):
+            return False
+        before = self.current.row.name if self.current else None
+        self.rows = [Row(entry) for entry in entries]
+        self.filter(self.query)
+        names = [match.row.name for match in self.found]
+        self.selected = names.index(before) if before in names else 0
+        return True
+
     @property
     def current(self) -> Match | None:
         """The selected match, or None where nothing is found."""

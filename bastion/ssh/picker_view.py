@@ -81,10 +81,15 @@ class View:
         self._notice = [plain(line) for line in notice.splitlines() if line.strip()]
         self._ssh_command = plain(ssh_command)
         self._leave = "back" if is_inside else "leave"
-        self._name_width = max((width(row.name) for row in state.rows), default=0)
-        self._kind_width = max((width(row.kind) for row in state.rows), default=0)
-        self._details_width = max((width(row.details) for row in state.rows), default=0)
-        self._login_width = max((width(self._logins(row.entry.logins)) for row in state.rows), default=0)
+        self.measure()
+
+    def measure(self) -> None:
+        """Fit the columns to the rows that the list has by now."""
+        rows = self.state.rows
+        self._name_width = max((width(row.name) for row in rows), default=0)
+        self._kind_width = max((width(row.kind) for row in rows), default=0)
+        self._details_width = max((width(row.details) for row in rows), default=0)
+        self._login_width = max((width(self._logins(row.entry.logins)) for row in rows), default=0)
 
     def frame(self, columns: int, rows: int) -> Frame:
         """One frame of that size; tells the list its height."""
@@ -154,7 +159,10 @@ class View:
     def _list(self, columns: int) -> list[str]:
         state = self.state
         if not state.rows:
-            return [self._line([("  There is no target that you may reach.", "")], columns)]
+            nothing = (
+                "  There is no target that you may reach." if self._leave == "leave" else "  Nothing is left."
+            )
+            return [self._line([(nothing, "")], columns)]
         if not state.found:
             return [self._line([("  Nothing matches. Ctrl-U clears the filter.", "")], columns)]
         first = min(max(state.selected - state.height // 2, 0), max(len(state.found) - state.height, 0))

@@ -101,6 +101,23 @@ def test_moving_stops_at_both_ends() -> None:
         assert state.selected == selected
 
 
+def test_other_entries_leave_what_is_typed_and_selected() -> None:
+    state = PickerList([Entry(name=f"api-{i}") for i in range(5)] + [Entry(name="db")])
+    for char in "api":
+        state.press(char)
+    state.press(Key.DOWN)
+    state.press(Key.DOWN)
+    assert not state.renew([row.entry for row in state.rows])
+    assert state.renew([Entry(name=f"api-{i}") for i in (0, 2, 7)])
+    assert state.query == "api"
+    assert [match.row.name for match in state.found] == ["api-0", "api-2", "api-7"]
+    assert state.current is not None
+    assert state.current.row.name == "api-2"
+    assert state.renew([])
+    assert state.current is None
+    assert state.press(Key.ENTER) is None
+
+
 def test_enter_on_nothing_keeps_the_list_open() -> None:
     assert typed("zzz").press(Key.ENTER) is None
 

@@ -53,9 +53,13 @@ async def level_of(
     async with open_cluster(target, Impersonated.of(target, person, login)) as cluster:
         namespace, _, pod = path.partition("/")
         if not namespace:
-            return Level(kind="namespace", places=tuple(await _namespaces(cluster, target, rules, is_open)))
+            return Level(
+                kind="namespace",
+                places=tuple(await _namespaces(cluster, target, rules, is_open)),
+                changes=True,
+            )
         if not pod:
-            return Level(kind="pod", places=tuple(await _pods(cluster, namespace, is_open)))
+            return Level(kind="pod", places=tuple(await _pods(cluster, namespace, is_open)), changes=True)
         named = PodName.read(target, path)
         found = await cluster.get(pod_path(named.namespace, named.pod))
         return Level(kind="container", places=tuple(_containers(named, found)))
