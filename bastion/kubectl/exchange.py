@@ -10,6 +10,8 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
+import structlog
+
 from bastion.errors import TargetError
 from bastion.kubectl.headers import passed_back, passed_on
 from bastion.kubectl.http import Conversation, Head, Refused
@@ -18,6 +20,8 @@ from bastion.kubectl.session import Answer, ApiSession
 from bastion.kubectl.status import Refusal
 from bastion.transport.tls import TlsEnd
 from recorder.events import Scalar
+
+log = structlog.get_logger()
 
 _CHANGES = ("create", "update", "patch")
 _NEVER_KEPT = ("secrets", "tokenreviews")
@@ -55,7 +59,8 @@ class Exchange:
             asking = cluster.request(request.method, request.target, passed_on(self.head), self.body)
             async with asking as response:
                 if response.status == 401:  # not the person's credential: the bastion's own
-                    raise TargetError("the cluster does not let the bastion in")
+                    log.error("cluster.credential-refused", target=cluster.name)
+                    raise TargetError(f"{cluster.name} does not let the bastion in")
                 answer.status = response.status
                 headers = [*passed_back(response.headers), *self.session.warnings()]
                 await self.conversation.begin(response.status, headers)
