@@ -8,7 +8,7 @@ import os
 import signal
 import struct
 import termios
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Sequence
 from contextlib import ExitStack, asynccontextmanager
 from typing import Any, cast
 
@@ -126,12 +126,8 @@ class ProgramEnd(Endpoint):
 
     def _signal(self, name: str) -> None:
         """Send it to all that runs: those that the terminal sends too are for the program alone, others end the box."""
-        if name not in SIGNALS or self._process is None or self._process.returncode is not None:
-            return
-        try:
-            os.killpg(self._process.pid, signal.Signals[f"SIG{name}"])
-        except ProcessLookupError:
-            return  # it has ended by itself
+        if name in SIGNALS and self._process is not None:
+            _send(self._process, signal.Signals[f"SIG{name}"])
 
     def close_all(self) -> None:
         for transport in (*self._reading, self._writing):
@@ -234,10 +230,10 @@ async def _on_pipes(
 
 async def _end(process: asyncio.subprocess.Process) -> None:
     """See that *process* is gone: whatever it runs goes with it."""
-    for ask in (process.terminate, process.kill):
+    for number in (signal.SIGTERM, signal.SIGKILL):
         if process.returncode is not None:
             return
-        _ask(ask)
+        _send(process, number)
         try:
             async with asyncio.timeout(KILL_TIMEOUT):
                 await process.wait()
@@ -245,8 +241,10 @@ async def _end(process: asyncio.subprocess.Process) -> None:
             continue
 
 
-def _ask(ask: Callable[[], None]) -> None:
-    try:
-        ask()
-    except ProcessLookupError:
-        return  # it has ended by itself
+def _send(process: asyncio.subprocess.Process, number: signal.Signals) -> None:
+    """Send to all that *process* leads. (`Process.send_signal` may reap it, and then nobody learns how it ended.)"""
+    if process.returncode is None:
+        try:
+            os.killpg(process.pid, number)
+        except ProcessLookupError:
+            return  # it has ended by itself

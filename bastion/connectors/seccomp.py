@@ -21,7 +21,7 @@ _TIOCSTI, _TIOCLINUX = 0x5412, 0x541C
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Processor:
+class Processor:
     """An architecture (linux/audit.h), and the numbers of its system calls."""
 
     architecture: int
@@ -33,7 +33,7 @@ class _Processor:
 
 
 _PROCESSORS = {
-    "x86_64": _Processor(
+    "x86_64": Processor(
         architecture=0xC000003E,
         clone=56, clone3=435, socket=41, ioctl=16,
         denied=(
@@ -46,7 +46,7 @@ _PROCESSORS = {
             303, 304, 319, 322, 133, 259,                                 # handles, memfd, execveat, mknod
         ),
     ),
-    "aarch64": _Processor(
+    "aarch64": Processor(
         architecture=0xC00000B7,
         clone=220, clone3=435, socket=198, ioctl=29,
         denied=(
@@ -61,9 +61,14 @@ _PROCESSORS = {
 }  # fmt: skip
 
 
+def processor_of(machine: str) -> Processor | None:
+    """The processors called *machine* (`os.uname`); None where they are not known."""
+    return _PROCESSORS.get(machine)
+
+
 def seccomp_filter(machine: str) -> bytes | None:
     """The program for processors called *machine* (`os.uname`); None where it is not known."""
-    processor = _PROCESSORS.get(machine)
+    processor = processor_of(machine)
     if processor is None:
         return None
     program = [
