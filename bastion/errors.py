@@ -4,6 +4,7 @@
     ├── ConfigError            the configuration cannot be used as it stands
     ├── KeyFileError           a key file is missing, unreadable, or readable by others
     ├── StateError             the state database refused an operation
+    ├── BackupError            a backup cannot be made there
     ├── SignInError            a sign-in failed; the message is fit for the person signing in
     │   └── TokenRejected      an ID token did not pass the verifier
     ├── SessionRefused         the session may not start (policy, lock, expiry, recording)
@@ -41,6 +42,10 @@ class KeyFileError(BastionError):
 
 class StateError(BastionError):
     exit_code = 74
+
+
+class BackupError(BastionError):
+    exit_code = 73
 
 
 class SignInError(BastionError):

@@ -32,6 +32,7 @@ COMMANDS = {
     "verify": "Prove that a recording was not changed.",
     "retention": "Remove recordings by the rules for them.",
     "hold": "Keep recordings from being removed.",
+    "backup": "Copy all that must not be lost.",
     "login": "Sign in and get a certificate for ssh.",
     "kubeconfig": "Print a kubeconfig for a cluster behind the bastion.",
 }

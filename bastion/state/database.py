@@ -97,6 +97,11 @@ class Database:
                 await self._connection.rollback()  # does nothing when there is nothing to roll back
                 raise
 
+    async def copy_to(self, path: Path) -> None:
+        """Write all of it, as of one moment, to *path*, which is made for us alone and must not be there."""
+        create_file(path, b"")  # SQLite would make it readable for others; it takes an empty one
+        await self.fetch("VACUUM INTO ?", str(path))
+
     async def changed(self) -> bool:
         """Whether another process or connection has committed something since this was last asked."""
         row = await self.fetch_one("PRAGMA data_version")

@@ -52,6 +52,10 @@ class State:
     async def close(self) -> None:
         await self._database.close()
 
+    async def copy_to(self, path: Path) -> None:
+        """Write the state as it is now to the new file *path*; whoever works with it meanwhile is not disturbed."""
+        await self._database.copy_to(path)
+
     async def changed(self) -> bool:
         """Whether another process (a command of the operator's) changed anything since this was last asked.
 
