@@ -20,6 +20,7 @@ from cli.state import operator, with_state
 from recorder.index import Filter
 from recorder.search import Found, Query
 from recorder.search import search as search_recordings
+from recorder.search_lines import Part
 
 _PLAY = "bastion play"
 
@@ -29,7 +30,7 @@ _PLAY = "bastion play"
 @click.option("--user", help="Only sessions of this user.")
 @click.option("--group", help="Only sessions of members of this group.")
 @click.option("--target", help="Only sessions on this target.")
-@click.option("--kind", help="Only sessions of this kind (ssh).")
+@click.option("--kind", help="Only sessions of this kind (ssh, postgres, kubernetes).")
 @click.option(
     "--since", callback=to_moment, help="Only what started since: an age (2h, 7d) or a date (2026-11-24)."
 )
@@ -37,7 +38,12 @@ _PLAY = "bastion play"
 @click.option("--ending", help="Only what ended so (exited, killed, revoked, …).")
 @click.option("--exit-status", type=int, help="Only what exited with this status.")
 @click.option(
-    "--input", "is_input", is_flag=True, help="Only in what was typed or piped in, and in commands."
+    "--input", "part", flag_value="input", help="Only in what was typed or piped in, and in commands."
+)
+@click.option("--sql", "part", flag_value="sql", help="Only in statements to databases.")
+@click.option("--request", "part", flag_value="request", help="Only in requests to Kubernetes APIs.")
+@click.option(
+    "--connection", "part", flag_value="connection", help="Only in connections that were forwarded."
 )
 @click.option(
     "--limit", type=click.IntRange(min=1), default=20, show_default=True, help="At most so many sessions."
@@ -58,7 +64,7 @@ def search(
     until: float | None,
     ending: str | None,
     exit_status: int | None,
-    is_input: bool,
+    part: Part | None,
     limit: int,
     hits: int,
     as_json: bool,
@@ -73,7 +79,7 @@ def search(
         user=user, group=group, target=target, kind=kind, ending=ending, exit_status=exit_status, since=since,
         until=until, limit=limit,
     )  # fmt: skip
-    query = Query(text=" ".join(words), part="input" if is_input else None, narrow=narrow, most_hits=hits)
+    query = Query(text=" ".join(words), part=part, narrow=narrow, most_hits=hits)
     _note(settings, query)
     found = asyncio.run(_search(settings, query, prints=not as_json))
     if as_json:

@@ -108,7 +108,7 @@ def write_text(path: Path, out: BinaryIO, *, secrets: Sequence[Pattern], progres
     """The lines somebody at the screen could read, one after the other, without escape sequences."""
     redactor: StreamRedactor[None] = StreamRedactor(secrets)
     for number, line in enumerate(text_lines(path)):
-        if line.is_input:
+        if line.part != "output":
             continue
         text = f"{line.text}\n"
         pieces = redactor.feed(None, "output", text) if secrets else iter([(None, text)])

@@ -14,7 +14,7 @@ from typing import BinaryIO
 
 import msgspec
 
-from recorder.events import ErrorOutput, Event, Input, Masked, Output, Typed
+from recorder.events import ErrorOutput, Event, Happened, Input, Masked, Output, Typed
 from recorder.export import Progress, silent, told_header
 from recorder.lines import encode_bytes
 from recorder.reader import Reader, open_recording
@@ -81,6 +81,12 @@ def _replaced(item: tuple[float, Event], text: str, secrets: Sequence[Pattern]) 
     time, event = item
     if isinstance(event, Output | ErrorOutput | Input):
         return time, type(event)(text.encode("latin-1"))
+    if isinstance(event, Happened):
+        facts = {
+            key: redact(value, secrets) if isinstance(value, str) else value
+            for key, value in event.facts.items()
+        }
+        event = replace(event, facts=facts)
     fields = {key: redact(value, secrets) for key, value in asdict(event).items() if isinstance(value, str)}
     return time, replace(event, **fields)  # type: ignore[arg-type]  # text stays text
 

@@ -13,7 +13,8 @@ from itertools import islice
 
 from recorder.catalog import SessionRow
 from recorder.index import Filter, Index
-from recorder.search_index import Hit, Part, TextSearch, open_reading
+from recorder.search_index import Hit, TextSearch, open_reading
+from recorder.search_lines import Part
 
 _BATCH = 32
 """So many sessions are looked into in one go of a thread."""

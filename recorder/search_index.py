@@ -16,15 +16,14 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
 
 from recorder.errors import FormatError, RecorderError
 from recorder.names import SessionId
-from recorder.search_lines import Stopped, TextLine
+from recorder.search_lines import PARTS, Part, Stopped, TextLine
 
 FILE = "search.db"
 LOCK = "search.lock"
-SCHEMA = 1  # changes with the tables, or with what counts as a line: all is made anew
+SCHEMA = 2  # changes with the tables, or with what counts as a line: all is made anew
 
 BLOCK_LINES = 64
 BLOCK_CHARACTERS = 4096
@@ -32,8 +31,6 @@ BLOCKS_AT_ONCE = 256
 """Blocks in one transaction: so much is held in memory, and others wait so long."""
 BUSY_SECONDS = 30.0
 _LOCK_POLL = 0.05
-
-Part = Literal["output", "input"]
 
 _TABLES = """
 CREATE TABLE sessions (number INTEGER PRIMARY KEY AUTOINCREMENT, id TEXT NOT NULL UNIQUE, is_whole INTEGER NOT NULL);
@@ -43,9 +40,9 @@ CREATE VIRTUAL TABLE trigrams USING fts5 (text, content='', columnsize=0, detail
 _REBUILD = "Make it with: bastion index rebuild (a server with search = true in [recording] keeps it up)."
 _TRIGRAM = 3
 _MOST_TRIGRAMS = 32
-# A block's place is the number of its session, a bit for input, and its number there: so one range is one session.
+# A block's place is the number of its session, that of its part, and its own there: so one range is one session.
 _SESSION_BITS = 24
-_INPUT_BIT = 1 << 23
+_PART_BITS = 21
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +50,7 @@ class Hit:
     """A line that holds what was searched: when, in seconds since the start; its text; and where in it, from to."""
 
     time: float
-    is_input: bool
+    part: Part
     text: str
     start: int
     end: int
@@ -136,18 +133,17 @@ def enter(database: sqlite3.Connection, session_id: SessionId, lines: Iterable[T
             "INSERT INTO sessions (id, is_whole) VALUES (?, 0)", (session_id,)
         ).lastrowid
     assert number is not None
-    output = _Blocks(number << _SESSION_BITS)
-    typed = _Blocks(number << _SESSION_BITS | _INPUT_BIT)
+    parts = {part: _Blocks(number << _SESSION_BITS | code << _PART_BITS) for code, part in enumerate(PARTS)}
     try:
         for line in lines:
-            blocks = typed if line.is_input else output
+            blocks = parts[line.part]
             blocks.add(line)
             if len(blocks.full) >= BLOCKS_AT_ONCE:
                 blocks.write(database)
     except FormatError:
-        _finish(database, number, output, typed)
+        _finish(database, number, parts.values())
         raise
-    _finish(database, number, output, typed)
+    _finish(database, number, parts.values())
 
 
 class TextSearch:
@@ -159,11 +155,8 @@ class TextSearch:
         self._lowered = (
             text.lower() if text.isascii() else ""
         )  # an expression that ignores case is slow to say no
-        self._condition = {
-            None: "1",
-            "input": f"place & {_INPUT_BIT}",
-            "output": f"NOT place & {_INPUT_BIT}",
-        }[part]
+        of_part = f"place >> {_PART_BITS} & {(1 << _SESSION_BITS - _PART_BITS) - 1}"
+        self._condition = "1" if part is None else f"{of_part} = {PARTS.index(part)}"
         self._places = "blocks"
         if grams := _some_trigrams(text):  # a shorter text can be in every block
             self._places = "temp.places"
@@ -182,7 +175,7 @@ class TextSearch:
         return [SessionId(row[0]) for row in rows]
 
     def hits(self, session_id: SessionId) -> Iterator[Hit]:
-        """The lines of a recording that hold the text: first those of the output, then those of the input."""
+        """The lines of a recording that hold the text, one part of it after the other."""
         row = self._database.execute("SELECT number FROM sessions WHERE id = ?", (session_id,)).fetchone()
         if row is None:
             return
@@ -197,9 +190,10 @@ class TextSearch:
                 yield from self._in_block(place, block, array("I", times))
 
     def _in_block(self, place: int, block: str, times: array[int]) -> Iterator[Hit]:
+        part = PARTS[place >> _PART_BITS & (1 << _SESSION_BITS - _PART_BITS) - 1]
         for moment, line in zip(times, block.split("\n"), strict=True):
             if (found := self._wanted.search(line)) is not None:
-                yield Hit(moment / 1000, bool(place & _INPUT_BIT), line, found.start(), found.end())
+                yield Hit(moment / 1000, part, line, found.start(), found.end())
 
 
 @contextmanager
@@ -240,8 +234,8 @@ def _some_trigrams(text: str) -> list[str]:
     return grams[:: -(-len(grams) // _MOST_TRIGRAMS)] if grams else []
 
 
-def _finish(database: sqlite3.Connection, number: int, *blocks: _Blocks) -> None:
-    for part in blocks:
+def _finish(database: sqlite3.Connection, number: int, parts: Iterable[_Blocks]) -> None:
+    for part in parts:
         part.cut()
         part.write(database)
     with database:

@@ -7,20 +7,25 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import NamedTuple
+from typing import Literal, NamedTuple, get_args
 
-from recorder.events import ErrorOutput, Input, Noted, Output, Resized
+from recorder.events import ErrorOutput, Happened, Input, Noted, Output, Resized
 from recorder.lines import drawable
 from recorder.reader import Entry, open_recording
-from recorder.search_grid import LONGEST_LINE
+from recorder.search_grid import LONGEST_LINE, OVERLAP
 from recorder.search_screen import SeenScreen
 from recorder.search_typed import TypedLines
 
+Part = Literal["output", "input", "sql", "request", "connection"]
+PARTS: tuple[Part, ...] = get_args(Part)
+"""What can be searched by itself: what was shown, what was typed, and what happened, by its word."""
+_HAPPENED: dict[str, Part] = {"sql": "sql", "request": "request", "connection": "connection"}
+
 
 class TextLine(NamedTuple):
-    """A line of a session: typed (*is_input*) or shown, and when, in seconds since the start."""
+    """A line of a session: of which *part*, and when, in seconds since the start."""
 
-    is_input: bool
+    part: Part
     time: float
     text: str
 
@@ -41,7 +46,7 @@ def text_lines(path: Path, is_stopped: Callable[[], bool] = lambda: False) -> It
         )
         command = recording.header.facts.get("command")
         if isinstance(command, str) and command:
-            found.append(TextLine(True, 0.0, command))
+            found.append(TextLine("input", 0.0, command))
         for entry in recording:
             if is_stopped():
                 raise Stopped
@@ -57,11 +62,12 @@ class _Lines:
 
     def __init__(self, is_terminal: bool, columns: int, rows: int, found: list[TextLine]) -> None:
         def shown(time: float, text: str) -> None:
-            found.append(TextLine(False, time, text))
+            found.append(TextLine("output", time, text))
 
         def typed(time: float, text: str) -> None:
-            found.append(TextLine(True, time, text))
+            found.append(TextLine("input", time, text))
 
+        self._found = found
         self._shown = shown
         self._is_terminal = is_terminal
         # Without a terminal there is no width, and stdout and stderr do not meet on a screen.
@@ -89,7 +95,24 @@ class _Lines:
                 self._output.resize(drawable(columns or 80), drawable(rows or 24))
             case Noted():
                 self._shown(entry.time, entry.text)
+            case Happened(what) as happened if what in _HAPPENED:
+                self._found += [
+                    TextLine(_HAPPENED[what], entry.time, piece) for piece in _pieces(said(happened))
+                ]
 
     def end(self) -> None:
         for part in (self._output, self._error, self._input):
             part.end()
+
+
+def said(happened: Happened) -> str:
+    """What happened, in one line: its text, and its particulars."""
+    particulars = ", ".join(f"{name}={value}" for name, value in happened.facts.items() if value is not None)
+    text = " ".join(happened.text.split())
+    return f"{text}  [{particulars}]" if particulars else text
+
+
+def _pieces(line: str) -> Iterator[str]:
+    """A long line in pieces that overlap, so that what stands across an edge is found too."""
+    for start in range(0, max(1, len(line) - OVERLAP), LONGEST_LINE - OVERLAP):
+        yield line[start : start + LONGEST_LINE]

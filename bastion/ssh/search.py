@@ -19,7 +19,7 @@ from recorder.search import search as search_recordings
 USUAL_LIMIT = 20
 _USAGE = (
     "search TEXT [--user U] [--group G] [--target T] [--kind K] [--ending E] [--exit-status N]"
-    " [--since 7d] [--until 1d] [--input] [--limit N] [--hits N] [--json]"
+    " [--since 7d] [--until 1d] [--input | --sql | --request | --connection] [--limit N] [--hits N] [--json]"
 )
 
 
@@ -29,7 +29,7 @@ async def search(call: Call) -> int:
     text = " ".join(asked.text)
     query = Query(
         text=text,
-        part="input" if asked.input else None,
+        part=asked.part,
         most_hits=asked.hits,
         narrow=Filter(
             user=asked.user,
@@ -84,7 +84,9 @@ def _parser(now: float) -> _Parser:
     parser.add_argument("--exit-status", type=int)
     parser.add_argument("--since", type=moment)
     parser.add_argument("--until", type=moment)
-    parser.add_argument("--input", action="store_true")
+    parts = parser.add_mutually_exclusive_group()
+    for part in ("input", "sql", "request", "connection"):
+        parts.add_argument(f"--{part}", dest="part", action="store_const", const=part)
     parser.add_argument("--limit", type=_positive, default=USUAL_LIMIT)
     parser.add_argument("--hits", type=_positive, default=Query(text="").most_hits)
     parser.add_argument("--json", action="store_true")

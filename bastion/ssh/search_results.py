@@ -12,11 +12,19 @@ from datetime import UTC, datetime
 from bastion.ssh.session_table import as_record, ended
 from recorder.search import Found
 from recorder.search_index import Hit
+from recorder.search_lines import Part
 from recorder.terminal.text import cut, plain
 from recorder.terminal.text import width as cell_width
 
 _STEP = 0.1
 _LEAST_SNIPPET = 24
+_LABELS: dict[Part, str] = {
+    "output": "",
+    "input": "typed: ",
+    "sql": "statement: ",
+    "request": "request: ",
+    "connection": "connection: ",
+}
 _CONTEXT_BEFORE = 3
 """This part of a snippet's room, at most, stands before the hit."""
 
@@ -46,7 +54,7 @@ def as_search_record(found: Found) -> dict[str, object]:
         {
             "time": hit.time,
             "at": float(replay_time(hit)),
-            "is_input": hit.is_input,
+            "part": hit.part,
             "text": hit.text,
             "start": hit.start,
             "end": hit.end,
@@ -69,7 +77,7 @@ def replay_time(hit: Hit) -> str:
 def _snippet(hit: Hit, room: int, colour: bool) -> str:
     """The line around the hit, in *room* cells."""
     opening, closing = ("\x1b[1;33m", "\x1b[m") if colour else ("«", "»")
-    kind = "typed: " if hit.is_input else ""
+    kind = _LABELS[hit.part]
     room -= len(kind) + (0 if colour else 2)
     middle = cut(plain(hit.text[hit.start : hit.end]), room)
     room -= cell_width(middle)

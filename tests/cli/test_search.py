@@ -61,7 +61,7 @@ def test_sessions_can_be_narrowed(run: Command, recorded: Recorded, narrow: tupl
 def test_json_says_where_in_the_line_and_when(run: Command, recorded: Recorded) -> None:
     (found,) = run("search", "hello", "--json").json
     (hit,) = found["hits"]
-    assert (hit["text"], hit["start"], hit["end"], hit["is_input"]) == ("hello", 0, 5, False)
+    assert (hit["text"], hit["start"], hit["end"], hit["part"]) == ("hello", 0, 5, "output")
     assert hit["time"] <= hit["at"] < 1
     assert found["recording"].endswith(f"{recorded.ada}.cast")
     assert run("search", "hello", "--input", "--json").json == []

@@ -23,6 +23,7 @@ from recorder.events import (
     ErrorOutput,
     Event,
     Exited,
+    Happened,
     Input,
     Killed,
     Masked,
@@ -147,6 +148,14 @@ def test_raw_is_the_exact_bytes_of_each_stream(tmp_path: Path) -> None:
 def test_what_is_redacted_is_in_no_form_of_the_session(write: Any, recording: Path) -> None:
     content = exported(write, recording, redacts=True)
     assert KEY_ID[9:].encode() not in content + session_in_page(content)
+
+
+def test_statements_are_redacted_with_their_parameters(tmp_path: Path) -> None:
+    path = tmp_path / f"{ID}.cast"
+    path.write_bytes(b"".join(cast([[Happened("sql", f"SELECT '{KEY_ID}'", {"$1": KEY_ID, "rows": 1})]])))
+    content = exported(write_json, path, redacts=True)
+    assert KEY_ID.encode() not in content
+    assert content.count(b"[redacted: aws-key]") == 2
 
 
 def test_raw_is_redacted_as_well(recording: Path, tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ import pytest
 from recorder import search_index
 from recorder.catalog import SessionRow
 from recorder.errors import RecorderError
-from recorder.events import ErrorOutput, Event, Exited, Input, Output
+from recorder.events import ErrorOutput, Event, Exited, Happened, Input, Output
 from recorder.header import Header
 from recorder.index import Filter
 from recorder.names import SessionId
@@ -109,6 +109,26 @@ async def test_output_stderr_typed_lines_stdin_and_the_command_are_searched(stor
     assert await ids(store, Query(text="re", part="input")) == [shell]
 
 
+async def test_what_happened_is_found_by_itself_with_its_particulars(store: Store) -> None:
+    """Statements of a database are one part, requests to a cluster another, and what was shown a third."""
+    sql = await record(
+        store,
+        Output(b"orders=> shown only\r\n"),
+        Happened("sql", "SELECT *\n  FROM payments WHERE id = $1", {"$1": "4711", "rows": 3, "error": None}),
+        Happened("sql", "INSERT INTO t VALUES ('" + "x" * 9000 + "needle')"),
+    )
+    request = await record(store, Happened("request", "delete pods/api-1 -n payments", {"status": 403}))
+    await record(store, Happened("something else", "payments"))
+    (one,) = await found(store, Query(text="from payments where", part="sql"))
+    assert (one.row.id, one.hits[0].part) == (sql, "sql")
+    assert one.hits[0].text == "SELECT * FROM payments WHERE id = $1  [$1=4711, rows=3]"
+    assert await ids(store, Query(text="$1=4711", part="sql")) == [sql]
+    assert await ids(store, Query(text="needle", part="sql")) == [sql]
+    assert await ids(store, Query(text="shown only", part="sql")) == []
+    assert await ids(store, Query(text="payments", part="request")) == [request]
+    assert sorted(await ids(store, "payments")) == sorted([sql, request])
+
+
 async def test_a_hit_says_when_in_the_session_it_was(folder: Path) -> None:
     time = 0.0
     store = await Store.open(folder, key=KEY, monotonic=lambda: time)
@@ -189,7 +209,7 @@ async def test_a_recording_that_was_half_entered_is_entered_again_and_one_that_i
         await ids(store, "needle")
 
     def lines() -> Iterator[TextLine]:
-        yield TextLine(False, 0.0, "other")
+        yield TextLine("output", 0.0, "other")
         raise OSError("the disk failed")
 
     database = search_index.open_writing(folder)
