@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -156,98 +155,3 @@ def command_of(pid: int) -> str:
         return Path(f"/proc/{pid}/cmdline").read_text()
     except OSError:
         return ""
-
-
-ESCAPES = """
-\\! echo $((6*7))NED > {mark}
-\\!
-\\o |cat > {mark}
-\\o {mark}
-\\out {mark}
-\\o
-SELECT 'zz' \\g |cat > {mark}
-SELECT 'zz' \\g {mark}
-SELECT 'zz' \\gx `touch {mark}`
-SELECT 'zz' \\watch |cat > {mark}
-\\copy (SELECT 1) TO PROGRAM 'cat > {mark}'
-\\copy (SELECT 1) TO '{mark}'
-\\setenv PAGER 'cat > {mark}'
-\\setenv PSQL_PAGER 'cat > {mark}'
-\\setenv PSQL_WATCH_PAGER 'cat > {mark}'
-\\pset pager always
-SELECT 'zz' FROM generate_series(1, 100);
-\\setenv PSQL_EDITOR 'touch {mark};#'
-\\setenv EDITOR 'touch {mark};#'
-\\e
-\\ef
-\\ev
-\\w {mark}
-\\w |cat > {mark}
-\\s {mark}
-\\set a `touch {mark}`
-\\echo `touch {mark}`
-\\set PROMPT1 '%`touch {mark}`'
-\\set HISTFILE {mark}
-\\lo_export 1 {mark}
-\\setenv PSQLRC {mark}
-\\setenv LD_PRELOAD {mark}
-\\setenv SHELL /bin/sh
-\\if `touch {mark}`
-\\endif
-\\prompt `touch {mark}` x
-\\restrict x
-\\unrestrict `touch {mark}`
-\\unrestrict x
-"""
-"""What runs a program or writes a file outside; {mark} is a file that must not come to be."""
-
-READS = """
-\\i {secret}
-\\ir {secret}
-\\copy pg_temp.t FROM '{secret}'
-\\copy pg_temp.t FROM PROGRAM 'cat {secret}'
-TABLE pg_temp.t;
-\\lo_import {secret}
-\\set x `cat {secret}`
-\\echo :x
-\\cd /root
-\\cd {folder}
-\\i /proc/self/environ
-\\i /etc/passwd
-"""
-
-CONNECTIONS = [
-    '\\c "host=127.0.0.1 port={port} user=postgres dbname=orders sslmode=disable"',
-    '\\c "host={folder} port={port} user=postgres dbname=orders"',
-    '\\c "hostaddr=127.0.0.1 port={port} user=postgres"',
-    '\\c "host=/s sslmode=require sslcert={secret} sslkey=engine:dynamic:{mark}"',
-]
-
-
-def test_no_escape_from_psql_finds_anything(orders: Orders, tmp_path: Path) -> None:
-    """All of them in the box; outside of it they do work, so the test can fail."""
-    secret, mark = tmp_path / "secret", tmp_path / "mark"
-    secret.write_text("the contents of a file outside\n")
-    words = {"mark": mark, "secret": secret, "folder": orders.server.folder, "port": orders.server.port}
-    script = "CREATE TEMP TABLE t (line text);\n" + (ESCAPES + READS).format(**words)
-    script += "SELECT 'the session ' || 'lives' AS words \\gset\n\\warn :words\n"  # what it prints to may be gone
-    inside = orders.alice.run("orders-db@localhost", stdin=script.encode(), timeout=60)
-    assert "the session lives" in inside.errors
-    shown = inside.text + inside.errors
-    for connection in CONNECTIONS:
-        tried = orders.alice.run(
-            "orders-db@localhost", stdin=f"{connection.format(**words)}\n\\conninfo\n".encode()
-        )
-        assert tried.status
-        assert "now connected" not in tried.text
-        shown += tried.text + tried.errors
-    assert not mark.exists()
-    assert "contents of a file outside" not in shown
-    assert "42NED" not in shown
-    assert not re.search(r"root:x:0", shown)
-
-    outside = orders.psql(
-        "-d", "orders", stdin=f"\\! echo yes > {mark}\n\\i {secret}\n\\set x `cat {secret}`\n\\echo :x\n"
-    )
-    assert mark.exists()
-    assert "contents of a file outside" in outside.stdout
