@@ -127,7 +127,7 @@ def test_commands_and_options_that_a_document_names_exist(name: str) -> None:
 
 @pytest.mark.parametrize("name", DOCUMENTS)
 def test_words_over_ssh_that_a_document_names_exist(name: str) -> None:
-    targets = re.compile(r"(\S+@)?(web-\d|db-\d|x|prod-k8s(/\S+)?)")
+    targets = re.compile(r"(\S+@)?(web-\d|db-\d|x|(prod-k8s|orders-db)(/\S+)?)")
     words = {word for word in words_named(DOCUMENTS[name].read_text()) if not targets.fullmatch(word)}
     assert words <= {*BUILTINS, "login"}
 
