@@ -7,7 +7,14 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-NAMES = {"pods": "Pod", "namespaces": "Namespace", "configmaps": "ConfigMap", "secrets": "Secret"}
+_RBAC = "rbac.authorization.k8s.io"
+NAMES = {
+    "pods": "Pod",
+    "namespaces": "Namespace",
+    "configmaps": "ConfigMap",
+    "secrets": "Secret",
+    "rolebindings": "RoleBinding",
+}
 """Resources that are stored, and their kinds."""
 
 _SHORT = {"pods": ["po"], "namespaces": ["ns"], "configmaps": ["cm"]}
@@ -105,7 +112,7 @@ def group_list() -> dict[str, Any]:
             "versions": [version := {"groupVersion": f"{name}/v1", "version": "v1"}],
             "preferredVersion": version,
         }
-        for name in _REVIEWS
+        for name in (*_REVIEWS, _RBAC)
     ]
     return {"kind": "APIGroupList", "apiVersion": "v1", "groups": groups}
 
@@ -116,10 +123,13 @@ def resource_list(group: str, version: str) -> dict[str, Any]:
         resources = [
             _resource(name, kind, _VERBS, is_namespaced=name != "namespaces", short=_SHORT.get(name))
             for name, kind in NAMES.items()
+            if name != "rolebindings"
         ]
         resources += [_resource(name, kind, verbs) for name, (kind, verbs) in _OF_POD.items()]
     elif group in _REVIEWS and version == "v1":
         resources = [_resource(*_REVIEWS[group], ["create"], is_namespaced=False)]
+    elif group == _RBAC and version == "v1":
+        resources = [_resource("rolebindings", NAMES["rolebindings"], _VERBS)]
     else:
         raise NotUnderstood("the server could not find the requested resource")
     name = f"{group}/{version}" if group else version

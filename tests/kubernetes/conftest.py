@@ -88,18 +88,43 @@ def cluster(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFac
         ).stdout
     )
     namespace = f"bastion-test-{uuid.uuid4().hex[:8]}"
-    _kubectl(kubeconfig, "create", "namespace", namespace)
     try:
-        image = request.config.getoption("--kubernetes-image")
-        _kubectl(kubeconfig, "-n", namespace, "run", "api-7d9", f"--image={image}", "--", "sleep", "3600")
+        _kubectl(
+            kubeconfig, "apply", "--validate=false", "-f", "-",
+            stdin=json.dumps(_workplace(namespace, request.config.getoption("--kubernetes-image"))),
+        )  # fmt: skip
         _kubectl(
             kubeconfig, "-n", namespace, "wait", "--for=condition=Ready", "pod/api-7d9", "--timeout=120s"
         )
-        yield Place(
-            kubeconfig=kubeconfig, namespace=namespace, pod="api-7d9", container="api-7d9", double=None
-        )
+        yield Place(kubeconfig=kubeconfig, namespace=namespace, pod="api-7d9", container="app", double=None)
     finally:
         _kubectl(kubeconfig, "delete", "namespace", namespace, "--wait=false")
+
+
+def _workplace(namespace: str, image: str) -> dict[str, object]:
+    """A namespace with a pod in it, where the group sre may do what there is to do."""
+    rbac = "rbac.authorization.k8s.io"
+    container = {"name": "app", "image": image, "command": ["sleep", "3600"]}
+    return {
+        "apiVersion": "v1",
+        "kind": "List",
+        "items": [
+            {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": namespace}},
+            {
+                "apiVersion": f"{rbac}/v1",
+                "kind": "RoleBinding",
+                "metadata": {"name": "sre", "namespace": namespace},
+                "subjects": [{"kind": "Group", "name": "sre", "apiGroup": rbac}],
+                "roleRef": {"kind": "ClusterRole", "name": "admin", "apiGroup": rbac},
+            },
+            {
+                "apiVersion": "v1",
+                "kind": "Pod",
+                "metadata": {"name": "api-7d9", "namespace": namespace},
+                "spec": {"containers": [container]},
+            },
+        ],
+    }
 
 
 @pytest.fixture(scope="module")
@@ -109,7 +134,12 @@ def town(world: World, cluster: Place) -> World:
     return world
 
 
-def _kubectl(kubeconfig: Path, *arguments: str) -> None:
+def _kubectl(kubeconfig: Path, *arguments: str, stdin: str = "") -> None:
     if shutil.which("kubectl") is None:
         pytest.skip("kubectl is not installed")
-    subprocess.run(["kubectl", "--kubeconfig", str(kubeconfig), *arguments], check=True, timeout=180)
+    subprocess.run(
+        ["kubectl", "--kubeconfig", str(kubeconfig), *arguments],
+        check=True,
+        timeout=180,
+        input=stdin.encode(),
+    )

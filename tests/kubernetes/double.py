@@ -8,6 +8,7 @@ It is no cluster, and differs from one at least in this:
   `--validate=false`; there is no admission, no defaulting, no validation, and no conflict of versions;
 - objects come in JSON only: what kubectl sends in protobuf (`create configmap`) is refused with 415, reviews apart;
 - a patch of any type is a JSON merge patch (RFC 7386), server-side apply included; lists are replaced, not merged;
+- a RoleBinding grants what developers have here, whatever role it names;
 - tables have five columns for everything; label selectors know `=` and field selectors `metadata.name=` only;
 - a `continue` token is an offset and does not remember the version of the list; watches begin with what is there;
 - HTTP/1.1 and WebSockets only: no HTTP/2, no SPDY (400, as a request without an upgrade gets it), no portforward;
@@ -345,6 +346,10 @@ class Double:
         if "protobuf" in request.content_type:
             raise Refused(415, "UnsupportedMediaType", "the double reads objects in JSON only")
         body = json.loads(await request.read() or b"{}") if request.method in ("POST", "PUT", "PATCH") else {}
+        if want.resource == "rolebindings" and want.verb == "create":
+            for subject in body["subjects"]:
+                grant = Grant(subject=subject["name"], rules=DEVELOPER, namespace=want.namespace)
+                self.rbac.grants.append(grant)
         code, content = self.storage.serve(want, body, request.headers.get("Accept", ""))
         return web.json_response(content, status=code)
 

@@ -29,6 +29,7 @@ def pod(namespace: str, name: str, containers: dict[str, str], *, phase: str = "
         },
         "status": {
             "phase": phase,
+            "conditions": [{"type": "Ready", "status": str(phase == "Running")}],
             "podIP": "10.0.0.9",
             "containerStatuses": [
                 {
@@ -74,7 +75,10 @@ class Storage:
         metadata |= {"name": name, "resourceVersion": str(self._version)}
         if place[1]:
             metadata["namespace"] = place[1]
-        stored = {**thing, "apiVersion": "v1", "kind": NAMES[resource], "metadata": metadata}
+        stored = {"apiVersion": "v1", **thing, "kind": NAMES[resource], "metadata": metadata}
+        if resource == "pods" and "status" not in thing:  # there is always a node with room
+            images = {each["name"]: each["image"] for each in thing["spec"]["containers"]}
+            stored["status"] = pod(namespace, name, images)["status"]
         self._things[place] = stored
         self._tell(event, resource, stored)
         return stored

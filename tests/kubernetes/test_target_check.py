@@ -117,7 +117,9 @@ def test_ops_see_it_all_on_the_command_line(double: Double, configured: Callable
     printed = bastion.run("target", "manifest", "prod-k8s", "--user", "bastion-prod")
     assert "name: bastion-prod" in printed.text
     asked = ("policy", "explain", "bob", "prod-k8s", "--groups", "dev", "--action", "shell", "--pod")
-    assert "no rule lets you open a shell in kube-system/dns-0" in bastion.run(*asked, "kube-system/dns-0").text
+    assert (
+        "no rule lets you open a shell in kube-system/dns-0" in bastion.run(*asked, "kube-system/dns-0").text
+    )
     file = double.kubeconfig()
     document = json.loads(file.read_text())
     document["users"][0]["user"] = {"token": "s3cret-and-wrong"}
