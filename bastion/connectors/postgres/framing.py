@@ -33,10 +33,16 @@ class Tally:
         self._digest = hashlib.sha256()
 
     def run(self, view: memoryview, at: int) -> int:
-        """Add the neighbouring messages of one kind that begin *at*; returns where the last of them ends, or will."""
+        """Add the neighbouring messages of one kind that begin *at*; returns where the last of them ends, or will.
+
+        Raises Malformed.
+        """
         unpack, start, kind, end, count = LENGTH.unpack_from, at, view[at], len(view), 0
         while end - at >= HEADER and view[at] == kind:
-            at += 1 + unpack(view, at + 1)[0]
+            length = unpack(view, at + 1)[0]
+            if length < LENGTH.size:
+                raise Malformed("a message that is shorter than its header")
+            at += 1 + length
             count += 1
         self.count += count
         self.add(view[start : min(at, end)])
