@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -108,6 +110,31 @@ async def test_a_cluster_with_a_certificate_of_another_ca_is_refused(double: Dou
             await opened.get("/version")
         with pytest.raises(TargetError, match="does not prove that it is the cluster on record"):
             await opened.connect("/version", ["v5.channel.k8s.io"])
+
+
+async def test_a_server_that_says_nothing_is_waited_for_no_longer_than_connecting_may_take(
+    tmp_path: Path,
+) -> None:
+    release = asyncio.Event()
+
+    async def hold(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await release.wait()
+        writer.close()
+
+    async with await asyncio.start_server(hold, "127.0.0.1", 0) as server:
+        port = server.sockets[0].getsockname()[1]
+        file = _write(tmp_path, _document(cluster={"server": f"https://127.0.0.1:{port}"}))
+        async with open_cluster(
+            target_of(file).model_copy(update={"connect_timeout": timedelta(milliseconds=200)}), None
+        ) as opened:
+            for ask in (opened.get("/version"), opened.connect("/version", ["v5.channel.k8s.io"])):
+                with pytest.raises(TargetError, match="prod-k8s did not answer"):
+                    await ask
+        release.set()
+    async with open_cluster(target_of(file), None) as opened:
+        for ask in (opened.get("/version"), opened.connect("/version", ["v5.channel.k8s.io"])):
+            with pytest.raises(TargetError, match=r"refused|connect"):
+                await ask
 
 
 async def test_the_name_in_the_certificate_may_be_another_than_the_address(
