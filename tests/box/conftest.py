@@ -24,7 +24,8 @@ def server() -> Iterator[Postgres]:
     with tempfile.TemporaryDirectory(prefix="box-") as name:  # the server's user must get there
         folder = Path(name)
         folder.chmod(0o755)
-        with Postgres(folder / "pg") as running:
+        # A statement whose client is gone ends at once, and holds nobody up.
+        with Postgres(folder / "pg", settings={"client_connection_check_interval": "'100ms'"}) as running:
             running.allow("host all postgres 127.0.0.1/32 trust")
             yield running
 

@@ -85,8 +85,6 @@ async def open_psql(
     async with AsyncExitStack() as stack:
         try:
             listening = stack.enter_context(_socket_in(folder))
-            door = _Door(session, target, keys, config)
-            await stack.enter_async_context(_serving(listening, door))
             filtering = open_filter()
             stack.callback(os.close, filtering)
             command = await asyncio.to_thread(box_command, boxed, filter_descriptor=filtering)
@@ -95,6 +93,8 @@ async def open_psql(
             log.error("psql.not-started", reason=str(error))
             hint = "Tell the people who run this bastion."
             raise TargetError("psql cannot be started here", hint=hint) from error
+        door = _Door(session, target, keys, config)
+        await stack.enter_async_context(_serving(listening, door))
         yield end
 
 
@@ -114,6 +114,7 @@ def _socket_in(folder: Path) -> Iterator[socket.socket]:
                 listening.bind(f"/proc/self/fd/{place}/{SOCKET_NAME}")
             finally:
                 os.close(place)
+            listening.listen()
             yield listening
     finally:
         shutil.rmtree(folder)
@@ -126,7 +127,7 @@ async def _serving(listening: socket.socket, door: _Door) -> AsyncIterator[None]
 
         def come(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
             if door.admits(writer):
-                door.take(group.create_task(door.serve(SocketStream(reader, writer))))
+                door.take(group.create_task(door.serve(SocketStream(reader, writer))), writer)
             else:
                 writer.close()
 
@@ -152,7 +153,7 @@ class _Door:
         self._target = target
         self._keys = keys
         self._config = config
-        self._serving: set[asyncio.Task[None]] = set()
+        self._serving: dict[asyncio.Task[None], asyncio.StreamWriter] = {}
 
     def admits(self, writer: asyncio.StreamWriter) -> bool:
         """Whether another connection may come in: of a process of our own user, and not too many."""
@@ -160,13 +161,14 @@ class _Door:
         _, user, _ = struct.unpack("3i", peer.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12))
         return user == os.getuid() and len(self._serving) < MOST_CONNECTIONS
 
-    def take(self, task: asyncio.Task[None]) -> None:
+    def take(self, task: asyncio.Task[None], writer: asyncio.StreamWriter) -> None:
         """Count the connection that *task* serves, until it has."""
-        self._serving.add(task)
-        task.add_done_callback(self._serving.discard)
+        self._serving[task] = writer
+        task.add_done_callback(self._serving.pop)
 
     def close(self) -> None:
-        for task in self._serving:
+        for task, writer in self._serving.items():
+            writer.transport.abort()  # what it has not taken, nobody waits for any more
             task.cancel()
 
     async def serve(self, stream: SocketStream) -> None:
