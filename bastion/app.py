@@ -156,7 +156,8 @@ class Bastion:
         except BastionError as error:
             log.error("config.reload-refused", reason=error.message, hint=error.hint)
             return
-        if kept := [name for name in READ_AT_START if getattr(config, name) != getattr(self._config, name)]:
+        before, after = _read_at_start(self._config), _read_at_start(config)
+        if kept := [name for name in READ_AT_START if before[name] != after[name]]:
             log.warning("config.restart-needed", sections=kept)
         self._config = config
         if issuer != self._provider.settings:
@@ -250,6 +251,12 @@ class Bastion:
         if self._development is not None:
             return self._development.client_settings
         raise ConfigError("nobody can sign in: no issuer is configured", hint="Add an [[issuers]] section.")
+
+
+def _read_at_start(config: Config) -> dict[str, object]:
+    settings: dict[str, object] = {name: getattr(config, name) for name in READ_AT_START}
+    settings["recording"] = config.recording.model_copy(update={"retention": None})  # read for each run
+    return settings
 
 
 def _stamps(path: Path) -> dict[Path, int]:

@@ -46,11 +46,11 @@ def plan(settings: Settings, as_json: bool) -> None:
 @click.option("--yes", "is_sure", is_flag=True, help="Do not ask.")
 @json_option
 @pass_settings
-def apply_command(settings: Settings, is_sure: bool, as_json: bool) -> None:
+def apply_command(settings: Settings, is_sure: bool, as_json: bool) -> int:
     """Remove the recordings that the plan shows.
 
     Of each its entry in the chain of seals remains: whose session it was, on what, when, the digest, and who removed it
-    by which rule. See: bastion sessions --removed
+    by which rule. See: bastion sessions --removed. Exits with 1 if some could not be removed.
     """
     config = settings.config
     found = asyncio.run(_survey(config))
@@ -65,6 +65,7 @@ def apply_command(settings: Settings, is_sure: bool, as_json: bool) -> None:
     elif count:
         freed = sum(entry.size or 0 for entry in done)
         click.echo(f"Removed {_recordings(len(done))}, {decimal(freed)}.")
+    return 0 if len(done) == count else 1
 
 
 @asynccontextmanager

@@ -12,6 +12,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+import structlog
+
 from bastion.config.model import Config
 from bastion.config.retention import RetentionRule
 from bastion.errors import StateError
@@ -27,6 +29,8 @@ from recorder.removal import announce, delete_files, forget_text_of, only_remove
 from recorder.retention import Candidate, Limits, Plan, Removal, plan
 from recorder.seals import Removed, Sealed
 from recorder.seals_check import ChainReading, read_chain
+
+log = structlog.get_logger()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,7 +69,7 @@ async def apply(
 ) -> AsyncIterator[Removed]:
     """Finish what an earlier run left, and remove what *found* plans; yields each recording that is gone.
 
-    StateError when another process is removing.
+    What is held by now, or cannot be deleted, is passed over. StateError when another process is removing.
     """
     folder = config.recordings_folder
     key = SigningKey.load(config.recorder_key_file)
@@ -73,16 +77,16 @@ async def apply(
     gone = {SessionId(entry.id) for entry in removed(found.chain)} - left
     with _alone(folder):
         for entry in found.unfinished:
-            if not held_by(await state.holds.list(), entry):
-                await _delete(folder, state, index, entry)
+            if held_by(await state.holds.list(), entry):
+                continue
+            if await _delete(folder, state, index, entry):
                 gone.add(SessionId(entry.id))
                 yield entry
         for removal in found.plan.removals:
             sealed = found.chain.entries[removal.row.id]
             assert isinstance(sealed, Sealed)
             entered = await _announce(folder, state, removal, sealed, key, by=by, now=now())
-            if entered is not None:
-                await _delete(folder, state, index, entered)
+            if entered is not None and await _delete(folder, state, index, entered):
                 gone.add(removal.row.id)
                 yield entered
         # Also what an earlier run did not come to, after the files had gone.
@@ -107,9 +111,14 @@ async def _announce(
         return await asyncio.to_thread(announce, folder, removal, sealed, by=by, key=key, now=now)
 
 
-async def _delete(folder: Path, state: State, index: Index, entry: Removed) -> None:
+async def _delete(folder: Path, state: State, index: Index, entry: Removed) -> bool:
+    """Delete what *entry* says is removed; false when that cannot be, which must not keep the others from going."""
     session_id = SessionId(entry.id)
-    await asyncio.to_thread(delete_files, folder, session_id)
+    try:
+        await asyncio.to_thread(delete_files, folder, session_id)
+    except OSError as error:
+        log.error("retention.not-deleted", session=session_id, reason=str(error))  # the next run tries again
+        return False
     await index.remove([session_id])
     await state.audit.record(
         "recording.removed",
@@ -121,6 +130,7 @@ async def _delete(folder: Path, state: State, index: Index, entry: Removed) -> N
         reason=entry.reason,
         bytes=entry.size,
     )
+    return True
 
 
 @contextmanager

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import json
+from pathlib import Path
 
 import pytest
 
@@ -126,6 +128,31 @@ def test_a_hold_of_one_session_takes_part_of_its_id(run: Command, ruled: Recorde
     assert run("retention", "apply", "--yes", "--json").json == {"removed": []}
     assert run("hold", "add", "nothing", "--reason", "court").status != 0
     assert "Name a session" in run("hold", "add", "--reason", "court").err
+
+
+def test_what_cannot_be_deleted_is_told_and_tried_again(
+    run: Command, ruled: Recorded, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One file that the disk does not let go of keeps no other from going."""
+    unlink = Path.unlink
+
+    def refuses(self: Path, missing_ok: bool = False) -> None:
+        if self == ruled.ada_file:
+            raise OSError(errno.EIO, "Input/output error", str(self))
+        unlink(self, missing_ok)
+
+    monkeypatch.setattr(Path, "unlink", refuses)
+    set_rules(run, '[[recording.retention.rules]]\nname = "rest"\nkeep = "1s"\n')
+    done = run("retention", "apply", "--yes", "--json")
+    assert done.status == 1
+    assert [one["session"] for one in done.json["removed"]] == [ruled.bob]
+    assert "retention.not-deleted" in done.err
+    monkeypatch.undo()
+    assert ruled.ada_file.exists()
+    assert "left 1 recording half removed" in run("retention", "plan").err
+    done = run("retention", "apply", "--yes", "--json")
+    assert (done.status, [one["session"] for one in done.json["removed"]]) == (0, [ruled.ada])
+    assert not ruled.ada_file.exists()
 
 
 def test_a_recording_without_a_seal_or_an_entry_stays(run: Command, ruled: Recorded) -> None:
