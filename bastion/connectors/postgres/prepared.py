@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from bastion.connectors.postgres.messages import Malformed, text_at
-from bastion.connectors.postgres.values import Format, formats, shown
+from bastion.connectors.postgres.values import LONGEST_PARAMETER, Format, formats, shown
 
 MOST_KEPT = 2000
 MOST_TEXT = 8 * 1024 * 1024
@@ -91,7 +91,7 @@ class Names:
                 break
             oid = prepared.oids[number] if number < len(prepared.oids) else 0
             value = None if length < 0 else body[at : at + length]
-            parameters.append(shown(value, oid, forms[number]))
+            parameters.append(shown(value, oid, forms[number], LONGEST_PARAMETER))
             at += max(0, length)
         wanted, _ = _numbers(body, at) if at < len(body) else ([], at)
         portal = self.portals[name] = Portal(prepared, parameters, wanted)

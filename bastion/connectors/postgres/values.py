@@ -10,7 +10,9 @@ from datetime import UTC, date, datetime, timedelta
 from bastion.runtime.logs import printable
 
 LONGEST = 200
-"""Characters of a value that are shown."""
+"""Characters of a value in a result that are shown."""
+LONGEST_PARAMETER = 8 * 1024
+"""The same of a parameter: what is done may hang on it."""
 
 Format = int
 TEXT, BINARY = 0, 1
@@ -18,17 +20,17 @@ TEXT, BINARY = 0, 1
 _EPOCH = datetime(2000, 1, 1, tzinfo=UTC)
 
 
-def shown(value: bytes | None, oid: int = 0, form: Format = TEXT) -> str:
-    """A value in one line; NULL for None."""
+def shown(value: bytes | None, oid: int = 0, form: Format = TEXT, longest: int = LONGEST) -> str:
+    """A value in one line, of at most *longest* characters and a word about the rest; NULL for None."""
     if value is None:
         return "NULL"
     if form == TEXT:
-        return _cut(value.decode("utf-8", "replace"))
+        return _cut(value.decode("utf-8", "replace"), longest)
     decode = _BINARY.get(oid)
     try:
-        return _cut(decode(value)) if decode is not None else _hex(value)
+        return _cut(decode(value), longest) if decode is not None else _hex(value, longest)
     except (struct.error, ValueError, OverflowError, UnicodeDecodeError):
-        return _hex(value)
+        return _hex(value, longest)
 
 
 def formats(codes: Sequence[Format], count: int) -> list[Format]:
@@ -38,15 +40,15 @@ def formats(codes: Sequence[Format], count: int) -> list[Format]:
     return [codes[n] if n < len(codes) else TEXT for n in range(count)]
 
 
-def _cut(text: str) -> str:
-    if len(text) > LONGEST:
-        text = f"{text[:LONGEST]}… ({len(text)} characters)"
+def _cut(text: str, longest: int) -> str:
+    if len(text) > longest:
+        text = f"{text[:longest]}… ({len(text)} characters)"
     return printable(text)
 
 
-def _hex(value: bytes) -> str:
-    more = f"… ({len(value)} bytes)" if len(value) > LONGEST // 4 else ""
-    return f"\\x{value[: LONGEST // 4].hex()}{more}"
+def _hex(value: bytes, longest: int) -> str:
+    more = f"… ({len(value)} bytes)" if len(value) > longest // 4 else ""
+    return f"\\x{value[: longest // 4].hex()}{more}"
 
 
 def _number(layout: str) -> Callable[[bytes], str]:
