@@ -12,11 +12,10 @@ from pathlib import Path
 import pytest
 
 from tests.forwarding.services import count, greet, served
-from tests.forwarding.tunnels import connected, forwarding, happened, master, talk
+from tests.forwarding.tunnels import connected, forwarding, happened, master, sessions, talk
 from tests.rig.openssh import Client
 from tests.rig.process import free_port, wait_until
 from tests.rig.world import World
-from tests.server.recorded import rows
 
 
 def test_what_a_target_listens_for_comes_to_the_client(alice: Client, world: World, short: Path) -> None:
@@ -93,7 +92,7 @@ def test_an_agent_is_there_for_programs_on_the_target(
     assert alice.public_key.split()[1] in done.text, done.errors
     through = alice.run(*agent, "-J", "bastion", "deploy@web-1", "ssh-add -L")
     assert alice.public_key.split()[1] in through.text, through.errors
-    row = rows(world)[1]
+    row = sessions(world)[1]
     assert row["action"] == "exec"
     every = happened(world, row["id"])
     assert [event.what for event in every] == ["connection", "end"] * 2
@@ -124,7 +123,7 @@ def test_windows_open_on_the_screen_of_the_client(
     assert done.status == 0, done.errors
     assert done.stdout.endswith(b"\x01 the screen")
     assert heard and b"MIT-MAGIC-COOKIE-1" in heard[0]
-    assert [event.text for event in happened(world, rows(world)[0]["id"])] == ["x11", "x11: closed"]
+    assert [event.text for event in happened(world, sessions(world)[0]["id"])] == ["x11", "x11: closed"]
     plain = alice.run("-Y", "web-2@bastion", 'echo "display: $DISPLAY."')
     assert (plain.status, plain.text) == (0, "display: .\n")
 

@@ -14,7 +14,6 @@ from recorder.reader import Reader
 from tests.rig.openssh import Client
 from tests.rig.process import wait_until
 from tests.rig.world import World
-from tests.server.recorded import rows
 
 
 @contextmanager
@@ -67,11 +66,25 @@ def forwarding(world: World, *, ending: str | None = "client disconnected") -> d
     """The newest session that forwards, once it has ended so."""
 
     def found() -> list[dict[str, Any]]:
-        forwards = [row for row in rows(world) if row["action"] in ("forward", "listen")]
+        forwards = [row for row in sessions(world) if row["action"] in ("forward", "listen")]
         return [row for row in forwards if not row["command"]]  # else it is of one connection
 
     wait_until(lambda: bool(every := found()) and every[0]["ending"] == ending, f"a forwarding {ending}")
     return found()[0]
+
+
+def sessions(world: World) -> list[dict[str, Any]]:
+    """All sessions, the newest first: what the header says, the id, and the ending, `live` while there is none."""
+    found = []
+    for path in world.recordings:
+        with path.open("rb") as file:
+            reader = Reader(file)
+            for _ in reader:
+                pass
+            ending = reader.seal.session.ending if reader.seal is not None else "live"
+            header = reader.header
+            found.append({**header.facts, "id": reader.id, "at": header.started_at, "ending": ending})
+    return sorted(found, key=lambda each: float(each["at"]), reverse=True)
 
 
 def recording(world: World, session: str) -> Path:
