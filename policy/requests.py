@@ -25,6 +25,7 @@ SENSITIVE = frozenset({
 EXEC = "pods/exec"
 """Granted by the actions shell and exec, like any other way to run something; a deny rule may name it all the same."""
 
+_INTO_PODS = frozenset({"pods/attach", "pods/ephemeralcontainers", "pods/portforward", "pods/proxy"})
 _OPEN_PATHS = ("/api", "/apis", "/healthz", "/livez", "/openapi", "/readyz", "/version")
 """What clients must read to know how to ask at all."""
 _ABOUT_ONESELF = frozenset({"selfsubjectaccessreviews", "selfsubjectreviews", "selfsubjectrulesreviews"})
@@ -48,6 +49,7 @@ class ApiCall:
     resource: str = ""
     group: str = ""
     namespace: str = ""
+    name: str = ""
     path: str = ""
 
     def __str__(self) -> str:
@@ -91,6 +93,8 @@ def _allows(terms: KubernetesTerms | None, call: ApiCall) -> bool:
         return True
     if call.resource == EXEC:
         return _covers_place(terms, call)
+    if call.resource in _INTO_PODS and not any_matches(terms.pods, call.name):
+        return False
     resources = terms.resources or ("*",)
     if call.resource in SENSITIVE or not call.resource:
         resources = tuple(pattern for pattern in resources if is_concrete(pattern))

@@ -30,7 +30,8 @@ from bastion.kubectl.kubeconfig import token_digest
 from bastion.kubectl.resource import STREAMS, NotUnderstood, understand
 from bastion.kubectl.session import ApiSession
 from bastion.kubectl.status import Refusal
-from bastion.kubectl.streaming import stream
+from bastion.kubectl.streaming import stream, tunnel
+from bastion.kubectl.tunnel import PORT_FORWARD, UPGRADES
 from bastion.relay.services import Services
 from bastion.sessions.admission import facts_of, subject_of
 from bastion.sessions.session import Client
@@ -159,6 +160,8 @@ class Access:
         upgrade = exchange.head.get("upgrade").lower()
         if not upgrade:
             await exchange.forward()
+        elif exchange.request.kind == PORT_FORWARD and upgrade in UPGRADES:
+            await tunnel(exchange, self._services, self._person, self._client, self.target)
         elif exchange.request.kind not in STREAMS:
             raise Refused(Refusal(400, f"{exchange.request.kind} is not carried through the bastion"))
         elif upgrade == "websocket":

@@ -66,12 +66,13 @@ class ApiRequest:
     def call(self) -> ApiCall:
         """What rules decide about. Streams are opened with GET too, and read nothing: that is *create* here."""
         name = f"{self.resource}/{self.subresource}" if self.subresource else self.resource
-        is_stream = name in STREAMS and self.verb == "get"
+        is_stream = name in (*STREAMS, "pods/portforward") and self.verb == "get"
         return ApiCall(
             verb="create" if is_stream else self.verb,
             resource=name,
             group=self.group,
             namespace=self.namespace,
+            name=self.name,
             path="" if self.resource else self.path,
         )
 

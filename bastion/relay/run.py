@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable
-from contextlib import AsyncExitStack
-from typing import TypeVar
+from contextlib import AbstractAsyncContextManager, AsyncExitStack
+from typing import Protocol, TypeVar
 
 import asyncssh
 import structlog
 
-from bastion.connectors.connect import Connectors, TargetSide
+from bastion.connectors.connect import TargetSide
 from bastion.errors import SessionRefused, TargetError
 from bastion.relay.client import ClientSide
 from bastion.relay.connections import Connections, Wanted
@@ -32,8 +32,18 @@ TELL_TIMEOUT = 5.0
 """Seconds that a client has to take our last words; one that reads nothing is cut off instead."""
 
 
+class Opener(Protocol):
+    """Opens the target's end of a session; mostly `Connectors` does."""
+
+    def open(
+        self, session: AdmittedSession, visitors: Visitors | None = None
+    ) -> AbstractAsyncContextManager[TargetSide]:
+        """The end, closed on leaving. Raises TargetError."""
+        ...
+
+
 async def run_session(
-    session: AdmittedSession, client: ClientSide, admission: Admission, connectors: Connectors
+    session: AdmittedSession, client: ClientSide, admission: Admission, connectors: Opener
 ) -> Outcome:
     """Connect, relay, seal, and say what the person must know. The client's channel stays open."""
     with structlog.contextvars.bound_contextvars(session=session.id):
@@ -85,7 +95,7 @@ async def unless_stopped(session: AdmittedSession, work: Awaitable[T]) -> T | No
 
 
 async def _connect_and_relay(
-    session: AdmittedSession, client: ClientSide, admission: Admission, connectors: Connectors
+    session: AdmittedSession, client: ClientSide, admission: Admission, connectors: Opener
 ) -> Outcome:
     activity = Activity(asyncio.get_running_loop().time)
     beside = Connections(session, admission, activity, is_drawn=False)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -102,6 +103,14 @@ def test_what_is_sensitive_is_allowed_by_its_name(resource: str) -> None:
     for verb in ("get", "create", "patch"):
         assert not may(ALL, f"{verb} {resource} shop")
         assert may([rule(verbs=["*"], resources=[resource])], f"{verb} {resource} shop")
+
+
+def test_ways_into_pods_are_for_the_pods_that_a_rule_names() -> None:
+    rules = [rule(verbs=["*"], resources=["pods/portforward", "pods"], pods=["api-*"])]
+    for name, allowed in [("api-1", True), ("db-0", False)]:
+        forward = ApiCall(verb="create", resource="pods/portforward", namespace="shop", name=name)
+        assert decide_call(rules, ALICE, CLUSTER, "alice", forward).allowed is allowed
+        assert decide_call(rules, ALICE, CLUSTER, "alice", replace(forward, resource="pods")).allowed
 
 
 def test_a_refusal_says_what_is_allowed_instead() -> None:

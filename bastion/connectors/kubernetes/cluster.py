@@ -8,14 +8,16 @@ from __future__ import annotations
 
 import asyncio
 import json
+import socket
 import ssl
 import time
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from typing import Any, NoReturn
 from urllib.parse import quote, urlencode, urlsplit
 
+import httpcore2
 import httpx2
 import structlog
 import websockets.asyncio.client
@@ -36,10 +38,21 @@ ANSWER_TIMEOUT = 30.0
 """Seconds that a cluster may take to answer a question of ours."""
 
 LARGEST_ANSWER = 32 * 1024 * 1024
+_PIECE = 64 * 1024
 LARGEST_MESSAGE = 1024 * 1024
 """Bytes of one message in a WebSocket; a kubelet sends 32 KiB."""
 MESSAGES_WAITING = 8
 """Messages that may wait to be read before the cluster is made to wait."""
+
+_KEPT_ALIVE = (
+    (socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1),
+    (socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, 30),
+    (socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, 10),
+    (socket.IPPROTO_TCP, socket.TCP_KEEPCNT, 3),
+)
+"""That a cluster is gone TCP notices, within a minute where nothing is under way. Not pings of WebSocket, nor
+TCP_USER_TIMEOUT: a server answers and takes nothing while it waits for a program to read its input, as long as that
+may take."""
 
 SESSION_EXTRA = "bastion-session"
 """The extra of an impersonated user under which a cluster's audit log has the id of the session."""
@@ -120,6 +133,18 @@ class Answer:
                 raise TargetError(f"{self._name} answers with more than {limit // (1024 * 1024)} MiB")
         return bytes(content)
 
+    async def receive(self) -> bytes:
+        """Some of what comes over a connection that was agreed on (status 101); b"" once nothing more does."""
+        try:
+            return bytes(await self._response.extensions["network_stream"].read(_PIECE))
+        except httpcore2.NetworkError:
+            return b""
+
+    async def send(self, data: bytes) -> None:
+        """Send over that connection, and wait until there is room for more; one that is gone takes everything."""
+        with suppress(httpcore2.NetworkError):
+            await self._response.extensions["network_stream"].write(data)
+
 
 class Cluster:
     """One cluster, asked in the name of *who*; None is the bastion in its own name."""
@@ -140,11 +165,15 @@ class Cluster:
         self._who = who
         self._patience = target.connect_timeout.total_seconds()
         self._http = httpx2.AsyncClient(
-            verify=tls,
+            transport=httpx2.AsyncHTTPTransport(
+                verify=tls,
+                trust_env=False,
+                limits=httpx2.Limits(max_connections=None, max_keepalive_connections=4),
+                socket_options=list(_KEPT_ALIVE),
+            ),
             trust_env=False,
             follow_redirects=False,
             timeout=httpx2.Timeout(None, connect=self._patience),
-            limits=httpx2.Limits(max_connections=None, max_keepalive_connections=4),
         )
 
     async def close(self) -> None:
@@ -215,7 +244,7 @@ class Cluster:
         """A WebSocket to *target*, which speaks one of *protocols*. Raises ClusterRefused or TargetError."""
         url = urlsplit(self._access.server)
         try:
-            return await _Connecting(
+            connection = await _Connecting(
                 f"wss://{url.netloc}{self._raw(target)}",
                 ssl=self._tls,
                 server_hostname=self._access.server_name or url.hostname,
@@ -229,6 +258,7 @@ class Cluster:
                 user_agent_header=None,
                 open_timeout=self._patience,
                 close_timeout=1,
+                ping_interval=None,
                 max_size=LARGEST_MESSAGE,
                 max_queue=MESSAGES_WAITING,
             )
@@ -240,6 +270,10 @@ class Cluster:
             raise _untrusted(self.name, error) from error
         except (InvalidHandshake, OSError, EOFError) as error:
             raise TargetError(f"{self.name} does not open a stream: {_reason(error)}") from None
+        transport_socket = connection.transport.get_extra_info("socket")
+        for option in _KEPT_ALIVE:
+            transport_socket.setsockopt(*option)
+        return connection
 
     def _raw(self, target: str) -> str:
         return urlsplit(self._access.server).path + target
