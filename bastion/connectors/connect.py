@@ -12,8 +12,9 @@ from bastion.config.model import Config
 from bastion.config.targets import KubernetesTarget, PostgresTarget, SshTarget, Target
 from bastion.connectors.kubernetes.inside import level_of
 from bastion.connectors.kubernetes.session import open_pod
-from bastion.connectors.levels import Level, databases
+from bastion.connectors.levels import Level
 from bastion.connectors.postgres.cancel import CancelKeys
+from bastion.connectors.postgres.databases import databases_of
 from bastion.connectors.postgres.psql import open_psql
 from bastion.connectors.ssh import open_connection, open_ssh
 from bastion.errors import TargetError
@@ -72,7 +73,7 @@ class Connectors:
         """
         match target:
             case PostgresTarget():
-                return databases(target, path)
+                return databases_of(target, person, login or person.user, path, self.config().policy.rules)
             case KubernetesTarget():
                 return await level_of(target, person, login or person.user, path, self.config().policy.rules)
             case SshTarget():
