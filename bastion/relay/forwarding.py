@@ -31,6 +31,7 @@ from recorder.events import ErrorOutput, Event
 
 log = structlog.get_logger()
 
+MOST_LISTENING = 64
 ARRIVAL_TIMEOUT = 5.0
 """Seconds that the rest of connections has to arrive when one side is gone."""
 
@@ -42,15 +43,19 @@ OpenBack = Callable[[TcpEnd, End, tuple[str, int]], Awaitable[None]]
 class Listening(asyncssh.SSHListener):
     """What a target listens for; the client may take it back."""
 
-    def __init__(self, forwarding: Forwarding, inner: asyncssh.SSHListener) -> None:
+    def __init__(
+        self, forwarding: Forwarding, inner: asyncssh.SSHListener, closed: Callable[[Listening], None]
+    ) -> None:
         super().__init__()
         self._forwarding = forwarding
         self._inner = inner
+        self._closed = closed
 
     def get_port(self) -> int:
         return self._inner.get_port()
 
     def close(self) -> None:
+        self._closed(self)
         if not self._forwarding.is_over:  # else the target has forgotten it anyway
             self._inner.close()
 
@@ -66,6 +71,7 @@ class Forwarding:
         self._activity = Activity(asyncio.get_running_loop().time)
         self._connections = Connections(session, admission, self._activity)
         self._onward: ClientConnection | None = None
+        self._listening: set[Listening] = set()
 
     async def live(
         self, connectors: Connectors, lost: asyncio.Event, ready: asyncio.Future[Forwarding]
@@ -165,6 +171,10 @@ class Forwarding:
         onward = self._onward
         assert onward is not None
         await self._admission.check(self.session, "listen", end)
+        if len(self._listening) >= MOST_LISTENING:
+            raise SessionRefused(
+                f"{self.session.target.name} listens at {MOST_LISTENING} ends for you already"
+            )
         bound = end
 
         async def arrive(origin_host: str = "", origin_port: int = 0) -> TcpEnd:
@@ -190,7 +200,9 @@ class Forwarding:
             raise TargetError(f"{self.session.target.name} does not listen at {end}: {error}") from error
         if not end.path:
             bound = End(host=end.host, port=inner.get_port())
-        return Listening(self, inner)
+        listening = Listening(self, inner, self._listening.discard)
+        self._listening.add(listening)
+        return listening
 
     # What the clocks ask of a client
 

@@ -10,7 +10,7 @@ import pytest
 from tests.forwarding.services import count, echo, greet, pour, served, silent
 from tests.forwarding.tunnels import connected, forwarding, happened, master, read, read_all, talk
 from tests.rig.openssh import Client
-from tests.rig.process import free_port
+from tests.rig.process import free_port, wait_until
 from tests.rig.world import World
 from tests.server.recorded import events, rows
 
@@ -74,6 +74,22 @@ def test_many_connections_of_one_master_are_one_session_beside_others(
     assert sum(row["action"] == "forward" for row in rows(world)) >= 1
     noted = events(world, "connection.refused")[0]
     assert (noted["detail"]["end"], noted["session"]) == ("169.254.169.254:80", row["id"])
+
+
+def test_a_target_that_has_said_all_still_hears_the_client(alice: Client, short: Path) -> None:
+    heard: list[bytes] = []
+
+    def speak_then_listen(peer: socket.socket) -> None:
+        peer.sendall(b"all I say")
+        peer.shutdown(socket.SHUT_WR)
+        heard.append(read_all(peer))
+
+    local = free_port()
+    with served(speak_then_listen) as port, master(alice, short / "mux", "-L", f"{local}:localhost:{port}"):
+        with connected(local) as client:
+            assert read_all(client) == b"all I say"
+            client.sendall(b"x" * 100_000)
+        wait_until(lambda: heard == [b"x" * 100_000], "the target heard everything")
 
 
 def _socks(peer: socket.socket, host: str, port: int) -> bool:

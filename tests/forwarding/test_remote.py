@@ -9,6 +9,7 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+import asyncssh
 import pytest
 
 from tests.forwarding.services import count, greet, served
@@ -42,6 +43,21 @@ def test_what_a_target_listens_for_comes_to_the_client(alice: Client, world: Wor
 def _listens(port: int) -> bool:
     with socket.socket() as probe:
         return probe.connect_ex(("127.0.0.1", port)) == 0
+
+
+async def test_a_client_cannot_have_a_target_listen_everywhere_at_once(world: World) -> None:
+    alice = world.certified("alice")
+    async with asyncssh.connect(
+        "localhost", alice.port, username="web-1", known_hosts=str(alice.known_hosts),
+        client_keys=[(str(alice.key), str(alice.certificate))], agent_path=None, config=None,
+    ) as connection:  # fmt: skip
+        for _ in range(64):
+            await connection.forward_remote_port("localhost", 0, "localhost", 1)
+        with pytest.raises(asyncssh.ChannelListenError):
+            await connection.forward_remote_port("localhost", 0, "localhost", 1)
+    assert (
+        len([event for event in happened(world, forwarding(world)["id"]) if event.what == "listening"]) == 64
+    )
 
 
 def test_a_target_may_choose_the_port(alice: Client, short: Path) -> None:
