@@ -99,7 +99,7 @@ class _Running:
         os.close(theirs)
         reader = asyncio.StreamReader(limit=_PIECE)
         reading, _ = await loop.connect_read_pipe(
-            lambda: asyncio.StreamReaderProtocol(reader), os.fdopen(os.dup(ours), "rb", 0)
+            lambda: _TerminalProtocol(reader), os.fdopen(os.dup(ours), "rb", 0)
         )
         writing, protocol = await loop.connect_write_pipe(
             asyncio.streams.FlowControlMixin, os.fdopen(os.dup(ours), "wb", 0)
@@ -174,6 +174,13 @@ class _Running:
             case 255 if self._socket.ws_protocol == V5 and data == b"\0" and writer is not None:
                 if self._terminal < 0:
                     writer.close()
+
+
+class _TerminalProtocol(asyncio.StreamReaderProtocol):
+    """Takes EIO, which says that nobody has the other side of a terminal any more, for the end that it is."""
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        super().connection_lost(None)
 
 
 async def _finish(socket: web.WebSocketResponse, status: dict[str, Any]) -> None:

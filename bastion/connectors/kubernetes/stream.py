@@ -75,7 +75,9 @@ class PodEnd:
                     await self._socket.send(bytes([_STDIN]) + data[start : start + LARGEST_PIECE])
             case InputEnded() if self._has_ends:
                 await self._socket.send(bytes([_CLOSE, _STDIN]))
-            case Resized(columns, rows) if self._has_terminal:
+            case Resized(columns, rows) if (
+                self._has_terminal and 0 < min(columns, rows) <= max(columns, rows) < 1 << 16
+            ):
                 size = json.dumps({"Width": columns, "Height": rows})
                 await self._socket.send(bytes([_RESIZE]) + size.encode())
             case Signalled(name) if self._has_terminal and name in _KEYS:
