@@ -2,24 +2,20 @@
 
 from __future__ import annotations
 
-import asyncio
 import sys
 import time
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 
 import click
 from rich.filesize import decimal
 
 from bastion.config.model import Config
 from bastion.ops.retention import Survey, apply, survey
-from bastion.runtime.logs import configure_logs
 from bastion.state.store import State
 from cli.output import Column, clean, json_option, print_json, print_rows
 from cli.removed import as_data
 from cli.sessions import require_folder
 from cli.settings import Settings, pass_settings
-from cli.state import operator
+from cli.state import operator, with_state
 from recorder.index import Index
 from recorder.retention import DAY, Removal
 from recorder.seals import Removed
@@ -35,7 +31,7 @@ def retention() -> None:
 @pass_settings
 def plan(settings: Settings, as_json: bool) -> None:
     """Show which recordings would be removed now, and why. Removes nothing."""
-    found = asyncio.run(_survey(settings.config))
+    found = _survey(settings)
     if as_json:
         print_json(_as_data(found))
     else:
@@ -53,13 +49,13 @@ def apply_command(settings: Settings, is_sure: bool, as_json: bool) -> int:
     by which rule. See: bastion sessions --removed. Exits with 1 if some could not be removed.
     """
     config = settings.config
-    found = asyncio.run(_survey(config))
+    found = _survey(settings)
     count = len(found.plan.removals) + len(found.unfinished)
     if not as_json:
         _print(config, found)
     if count and not is_sure:
         click.confirm(f"Remove {_recordings(count)} for good?", abort=True, err=True)
-    done = asyncio.run(_apply(config, found, is_quiet=as_json))
+    done = with_state(settings, lambda state: _apply(config, state, found, is_quiet=as_json))
     if as_json:
         print_json({"removed": [as_data(entry) for entry in done]})
     elif count:
@@ -68,43 +64,34 @@ def apply_command(settings: Settings, is_sure: bool, as_json: bool) -> int:
     return 0 if len(done) == count else 1
 
 
-@asynccontextmanager
-async def _opened(config: Config) -> AsyncIterator[tuple[State, Index]]:
-    configure_logs(level="warning")  # what a command did it says itself
-    require_folder(config.recordings_folder)
-    async with await State.open(config.state_file, create=False) as state:
-        index = await Index.open(config.recordings_folder)
-        try:
-            yield state, index
-        finally:
-            await index.close()
+def _survey(settings: Settings) -> Survey:
+    require_folder(settings.config.recordings_folder)
+    return with_state(settings, lambda state: survey(settings.config, state, time.time()))
 
 
-async def _survey(config: Config) -> Survey:
-    async with _opened(config) as (state, index):
-        return await survey(config, state, index, time.time())
-
-
-async def _apply(config: Config, found: Survey, *, is_quiet: bool) -> list[Removed]:
+async def _apply(config: Config, state: State, found: Survey, *, is_quiet: bool) -> list[Removed]:
     from rich.console import Console
     from rich.progress import Progress
 
     is_shown = not is_quiet and sys.stderr.isatty()
     total = len(found.plan.removals) + len(found.unfinished)
     done = []
-    async with _opened(config) as (state, index):
-        with Progress(console=Console(stderr=True), transient=True, disable=not is_shown) as progress:
-            task = progress.add_task("Removing", total=total)
+    with Progress(console=Console(stderr=True), transient=True, disable=not is_shown) as progress:
+        task = progress.add_task("Removing", total=total)
+        index = await Index.open(config.recordings_folder)
+        try:
             async for entry in apply(config, state, index, found, by=operator(), now=time.time):
                 done.append(entry)
                 progress.advance(task)
-        if done:
-            await state.audit.record(
-                "retention.applied",
-                user=operator(),
-                recordings=len(done),
-                bytes=sum(entry.size or 0 for entry in done),
-            )
+        finally:
+            await index.close()
+    if done:
+        await state.audit.record(
+            "retention.applied",
+            user=operator(),
+            recordings=len(done),
+            bytes=sum(entry.size or 0 for entry in done),
+        )
     return done
 
 

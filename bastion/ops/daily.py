@@ -49,7 +49,7 @@ async def apply_daily(
 
 
 async def _apply(config: Config, state: State, index: Index, now: Callable[[], float]) -> None:
-    found = await survey(config, state, index, now())
+    found = await survey(config, state, now())
     done = [entry async for entry in apply(config, state, index, found, by=BY, now=now)]
     size = sum(entry.size or 0 for entry in done)
     for excess in found.plan.excesses:

@@ -35,33 +35,23 @@ log = structlog.get_logger()
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Survey:
-    """What is to be done: the *plan*; *unfinished* removals of an earlier run; and what is left alone as *unchained*,
-    sealed recordings that the chain of seals does not have: with them goes evidence that somebody meddled."""
+    """What is to be done: the *plan*; *unfinished* removals of an earlier run; and rows that it left in the index,
+    *stale*. What the chain of seals does not have is *unchained* and stays: with it would go evidence that somebody
+    meddled."""
 
     plan: Plan
     unfinished: tuple[Removed, ...]
+    stale: tuple[SessionId, ...]
     unchained: tuple[SessionId, ...]
     chain: ChainReading
 
 
-async def survey(config: Config, state: State, index: Index, now: float) -> Survey:
-    """Look what the rules of *config* would remove at *now*; removes nothing."""
-    folder = config.recordings_folder
-    keys = published_keys(config.recorder_key_file)
-    chain = await asyncio.to_thread(read_chain, folder, keys)
-    rows = [row for row in await index.list() if row.ended_at is not None]
-    holds = await state.holds.list()
-    unchained = [row.id for row in rows if row.id not in chain.entries]
-    sealed = [row for row in rows if isinstance(chain.entries.get(row.id), Sealed)]
-    rules = config.recording.retention.rules
-    sizes = await asyncio.to_thread(lambda: {row.id: _size(folder, row.id) for row in sealed})
-    candidates = [
-        Candidate(row=row, size=sizes[row.id], limits=_limits(rules, row), held=held_by(holds, row))
-        for row in sealed
-        if sizes[row.id]  # else it is missing, which `bastion verify` tells
-    ]
-    left = await asyncio.to_thread(unfinished, folder, removed(chain))
-    return Survey(plan=plan(candidates, now), unfinished=tuple(left), unchained=tuple(unchained), chain=chain)
+async def survey(config: Config, state: State, now: float) -> Survey:
+    """Look what the rules of *config* would remove at *now*; removes nothing.
+
+    A thread does it, with an index of its own: there may be very many recordings, and sessions must not wait for that.
+    """
+    return await asyncio.to_thread(_survey, config, await state.holds.list(), now)
 
 
 async def apply(
@@ -90,8 +80,41 @@ async def apply(
                 gone.add(removal.row.id)
                 yield entered
         # Also what an earlier run did not come to, after the files had gone.
-        await index.remove(gone.intersection(await index.endings()))
+        await index.remove(found.stale)
         await asyncio.to_thread(forget_text_of, folder, gone)
+
+
+def _survey(config: Config, holds: Sequence[Hold], now: float) -> Survey:
+    folder, rules = config.recordings_folder, config.recording.retention.rules
+    chain = read_chain(folder, published_keys(config.recorder_key_file))
+    ended = [row for row in asyncio.run(_rows(folder)) if row.ended_at is not None]
+    sealed = [row for row in ended if isinstance(chain.entries.get(row.id), Sealed)]
+    left = tuple(unfinished(folder, removed(chain)))
+    halfway = {entry.id for entry in left}
+    candidates = [
+        Candidate(row=row, size=size, limits=_limits(rules, row), held=held_by(holds, row))
+        for row in sealed
+        if (size := _size(folder, row.id))  # else it is missing, which `bastion verify` tells
+    ]
+    return Survey(
+        plan=plan(candidates, now),
+        unfinished=left,
+        stale=tuple(
+            row.id
+            for row in ended
+            if isinstance(chain.entries.get(row.id), Removed) and row.id not in halfway
+        ),
+        unchained=tuple(row.id for row in ended if row.id not in chain.entries),
+        chain=chain,
+    )
+
+
+async def _rows(folder: Path) -> list[SessionRow]:
+    index = await Index.open_read(folder)
+    try:
+        return await index.list()
+    finally:
+        await index.close()
 
 
 def held_by(holds: Iterable[Hold], recording: SessionRow | Removed) -> str:

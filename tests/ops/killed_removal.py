@@ -39,7 +39,7 @@ async def remove(config: Config) -> int:
     async with await State.open(config.state_file, create=False) as state:
         index = await Index.open(config.recordings_folder)
         try:
-            found = await survey(config, state, index, time.time())
+            found = await survey(config, state, time.time())
             return len([one async for one in apply(config, state, index, found, by="test", now=time.time)])
         finally:
             await index.close()

@@ -23,8 +23,8 @@ from tests.cli.bastion_command import Command, restored_logging
 from tests.cli.recorded import Recorded, record
 
 RULE = '\n[[recording.retention.rules]]\nname = "short"\ntargets = ["web-*"]\nkeep = "1d"\n'
-STRIDE = 12
-"""Lines between one death and the next; with 1 it takes two minutes, and finds no more."""
+STRIDE = 23
+"""Lines between one death and the next; with 2 it takes a minute, and finds no more."""
 
 
 @pytest.fixture
@@ -82,7 +82,7 @@ async def test_a_running_server_removes_once_a_day_unless_told_not_to(
 
 async def test_two_processes_do_not_remove_at_once(run: Command, recorded: Recorded) -> None:
     async with opened(run) as (state, index):
-        found = await survey(run.config, state, index, time.time())
+        found = await survey(run.config, state, time.time())
         with only_remover(run.config.recordings_folder) as is_ours:
             assert is_ours
             with pytest.raises(Exception, match="Another process is removing"):
@@ -92,7 +92,7 @@ async def test_two_processes_do_not_remove_at_once(run: Command, recorded: Recor
 
 async def test_a_hold_placed_after_the_plan_was_made_is_kept(run: Command, recorded: Recorded) -> None:
     async with opened(run) as (state, index):
-        found = await survey(run.config, state, index, time.time())
+        found = await survey(run.config, state, time.time())
         assert len(found.plan.removals) == 1
         await state.holds.place(reason="court", by="root", target="web-1")
         assert [one async for one in apply(run.config, state, index, found, by="x", now=time.time)] == []
