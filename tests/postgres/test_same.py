@@ -1,0 +1,161 @@
+"""The same programs, straight to the server and through the bastion: what they say is the same."""
+
+from __future__ import annotations
+
+import os
+import re
+import socket
+import ssl
+import subprocess
+import threading
+from collections.abc import Mapping
+from pathlib import Path
+
+import psycopg
+import pytest
+
+from tests.postgres.conftest import WRITER_PASSWORD, Orders, statements
+from tests.rig.postgres import programs
+from tests.rig.process import end, free_port, wait_until
+
+SCRIPT = r"""
+\set VERBOSITY verbose
+\pset null (null)
+CREATE TEMP TABLE t (n int PRIMARY KEY, t text, j jsonb, b bytea, d numeric, a int[]);
+INSERT INTO t VALUES (1, 'ä€𝄞', '{"a": [1]}', '\x00ff', 1.50, '{1,NULL,3}'), (2, NULL, NULL, NULL, 'NaN', '{}')
+RETURNING *;
+SELECT * FROM t ORDER BY n;
+SELECT n, n / 0 FROM t;
+SELEC nothing;
+SELECT 1 AS one; SELECT 2 AS two \; SELECT 3 AS three;
+SELECT $1::int + $2 AS bound \bind 3 4 \g
+SELECT n, t FROM t \gdesc
+SELECT;
+;
+DO $$ BEGIN RAISE NOTICE 'a notice'; RAISE WARNING 'a warning'; END $$;
+BEGIN; SAVEPOINT s; INSERT INTO t VALUES (1); ROLLBACK TO s;
+DECLARE c CURSOR FOR SELECT generate_series(1, 5); FETCH 2 FROM c; MOVE 1 IN c; FETCH ALL FROM c; COMMIT;
+BEGIN; SELECT broken; SELECT 1; ROLLBACK;
+COPY t (n, t) FROM STDIN;
+10	ten
+11	\N
+\.
+COPY t (n, t) FROM STDIN;
+not a number	x
+\.
+COPY (SELECT n, t FROM t ORDER BY n) TO STDOUT WITH CSV HEADER;
+PREPARE p AS SELECT $1::text || '!'; EXECUTE p('x'); DEALLOCATE p; EXECUTE p('x');
+SELECT lo_create(4711) > 0 AS made; SELECT lo_put(4711, 0, 'abc'); SELECT lo_get(4711); SELECT lo_unlink(4711);
+LISTEN news; NOTIFY news, 'payload'; SELECT 'after';
+EXPLAIN (COSTS OFF) SELECT * FROM t WHERE n = 1;
+SELECT repeat('long ', 60000) AS long \g (format=unaligned)
+SELECT n FROM generate_series(1, 3000) n;
+SET client_encoding = 'LATIN1'; SELECT 'ä' AS latin; RESET client_encoding;
+SELECT pg_terminate_backend(pg_backend_pid());
+"""
+
+
+def ways(orders: Orders) -> tuple[dict[str, str], dict[str, str]]:
+    """The environment of a client that connects straight, and of one that comes through the bastion."""
+    direct = {
+        "PGHOST": "127.0.0.1", "PGPORT": str(orders.server.port), "PGUSER": "orders_writer",
+        "PGPASSWORD": WRITER_PASSWORD, "PGSSLMODE": "require", "PGDATABASE": "orders",
+    }  # fmt: skip
+    through = {"PGHOST": str(orders.sockets), "PGPORT": "5432", "PGUSER": "writer", "PGDATABASE": "orders"}
+    return direct, through
+
+
+def run(way: Mapping[str, str], program: str, *arguments: str, stdin: str = "") -> str:
+    done = subprocess.run(
+        [programs() / program, *arguments], input=stdin, capture_output=True, text=True, check=False, timeout=60,
+        env={**os.environ, **way},
+    )  # fmt: skip
+    return f"{done.stdout}{done.stderr}\n{done.returncode}"
+
+
+def test_psql_says_the_same_of_everything_it_can_ask(orders: Orders) -> None:
+    direct, through = (run(way, "psql", "-X", stdin=SCRIPT) for way in ways(orders))
+    end_of_it = "terminating connection due to administrator command"
+    said = [
+        re.sub(r"PID \d+", "PID", each.partition(end_of_it)[0]).splitlines() for each in (direct, through)
+    ]
+    assert said[1] == said[0]
+    assert len(said[0]) > 3000
+    assert end_of_it in direct
+    assert end_of_it in through
+
+
+@pytest.mark.parametrize("mode", ["simple", "extended", "prepared"])
+def test_pgbench_does_its_transactions(orders: Orders, mode: str) -> None:
+    direct, through = ways(orders)
+    run(direct, "pgbench", "-i", "-q")
+    said = run(through, "pgbench", "-n", "-M", mode, "-c", "3", "-t", "20")
+    assert "number of transactions actually processed: 60/60" in said
+    assert "number of failed transactions: 0 " in said
+    assert run(direct, "psql", "-XAtc", "SELECT count(*) FROM pgbench_history").startswith("60\n")
+
+
+def test_results_come_in_parts_where_a_client_wants_them_so(orders: Orders) -> None:
+    with psycopg.connect(host=str(orders.sockets), user="writer", dbname="orders") as connection:
+        with connection.cursor(name="parts") as parts:
+            parts.itersize = 100
+            parts.execute("SELECT id FROM items ORDER BY id")
+            assert [row[0] for row in parts] == list(range(1, 5001))
+        with connection.cursor() as cursor, cursor.copy("COPY items TO STDOUT (FORMAT binary)") as copy:
+            assert sum(len(data) for data in copy) > 100_000
+        for number in range(60):
+            assert connection.execute(f"SELECT {number}", prepare=True).fetchone() == (number,)
+    told = [s.facts for s in statements(orders.recorded()) if s.text.startswith("COPY")]
+    assert int(str(told[0]["copied"])) > 100_000
+
+
+def test_tls_at_once(orders: Orders) -> None:
+    """As libpq 17 does with sslnegotiation=direct: no question before it, and ALPN says what for."""
+    port = free_port()
+    forwarding = orders.alice.popen("-N", "-L", f"{port}:orders-db:5432", "x@localhost")
+    context = ssl.create_default_context(cadata=orders.world.bastion.run("ca", "show", "tls").text)
+    context.set_alpn_protocols(["postgresql"])
+    try:
+        wait_until(lambda: reachable(port), "alice's ssh listening")
+        with (
+            socket.create_connection(("127.0.0.1", port), timeout=10) as plain,
+            context.wrap_socket(plain, server_hostname="orders-db") as inside,
+        ):
+            assert inside.selected_alpn_protocol() == "postgresql"
+            body = b"\0\x03\0\0user\0reader\0database\0orders\0\0"
+            inside.sendall((len(body) + 4).to_bytes(4) + body)
+            assert inside.recv(1) == b"R"
+    finally:
+        end(forwarding)
+
+
+def reachable(port: int) -> bool:
+    try:
+        with socket.create_connection(("127.0.0.1", port), timeout=1):
+            return True
+    except OSError:
+        return False
+
+
+def test_a_client_that_reads_slowly_slows_the_server_and_not_our_memory(orders: Orders) -> None:
+    """120 MB wait for a client that does not read them; the bastion holds a few."""
+    before = peak(orders)
+    with psycopg.connect(host=str(orders.sockets), user="writer", dbname="orders") as connection:
+        seen = 0
+        waits = threading.Event()
+        with (
+            connection.cursor() as cursor,
+            cursor.copy("COPY (SELECT repeat('x', 1000000) FROM generate_series(1, 120)) TO STDOUT") as copy,
+        ):
+            for number, data in enumerate(copy):
+                seen += len(data)
+                if number == 3:
+                    waits.wait(1)
+        assert seen == 120 * 1_000_001
+    assert peak(orders) - before < 40_000_000
+
+
+def peak(orders: Orders) -> int:
+    """The most memory that the bastion ever had, in bytes."""
+    status = Path(f"/proc/{orders.world.bastion.pid}/status").read_text()
+    return next(int(line.split()[1]) * 1024 for line in status.splitlines() if line.startswith("VmHWM"))
