@@ -152,7 +152,11 @@ async def test_a_message_in_fragments_is_one_and_a_ping_between_them_is_answered
         (frame(b"\x04{}"), 1002),
         (b"\x87\x80\0\0\0\0", 1002),
     ],
-)
+    ids=[
+        "no mask", "too large", "too large in parts", "goes on with nothing", "begins amid another", "unknown bits",
+        "no channel of a client", "no size", "unknown kind",
+    ],
+)  # fmt: skip
 async def test_what_no_client_of_ours_sends_ends_the_connection_with_a_code_and_reaches_no_program(
     program: Program, authority: TlsAuthority, sent: bytes, code: int
 ) -> None:
