@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import getopt
+import re
 import shlex
 
 from bastion.errors import TargetError
@@ -16,6 +17,10 @@ _LONG = [
     "field-separator-zero", "html", "list", "no-align", "no-readline", "pset=", "quiet", "record-separator=",
     "record-separator-zero", "set=", "single-transaction", "table-attr=", "tuples-only", "variable=",
 ]  # fmt: skip
+
+
+_WORD = re.compile(r"""\s*((?:[^\s'"\\]|\\.|'[^']*'|"(?:\\.|[^"\\])*")+)""", re.DOTALL)
+_STATEMENT = re.compile(rf"-[{_FLAGS}]*c|--command")
 
 
 def with_role(request: SessionRequest) -> tuple[str | None, SessionRequest]:
@@ -32,8 +37,7 @@ def with_role(request: SessionRequest) -> tuple[str | None, SessionRequest]:
 def arguments_of(command: str) -> list[str]:
     """The options of psql in *command*, those that make sense here. Raises TargetError for others."""
     try:
-        words = shlex.split(command)
-        options, rest = getopt.gnu_getopt(words, _FLAGS + _WITH_VALUE, _LONG)
+        options, rest = getopt.gnu_getopt(_words(command), _FLAGS + _WITH_VALUE, _LONG)
     except (ValueError, getopt.GetoptError) as error:
         raise TargetError(
             f"psql is not started so: {error}",
@@ -49,3 +53,21 @@ def arguments_of(command: str) -> list[str]:
         takes_value = f"{name[2:]}=" in _LONG if name.startswith("--") else f"{name[1]}:" in _WITH_VALUE
         arguments += [name, value] if takes_value else [name]
     return arguments
+
+
+def _words(command: str) -> list[str]:
+    """*command* in words, as a shell would have it, but for a statement behind -c that is not in quotes.
+
+    The shell of the person takes their quotes away, and ssh puts nothing in their place: `-c 'select 1'` comes as
+    `-c select 1`. It is then all the rest, as it is.
+    """
+    at = 0
+    while word := _WORD.match(command, at):
+        at = word.end()
+        name, equals, _ = word[1].partition("=")
+        if _STATEMENT.fullmatch(name) is None or (equals and not name.startswith("--")):
+            continue
+        statement = command[word.start(1) + len(name + equals) :].strip()
+        if statement and statement[0] not in "'\"":
+            return [*shlex.split(command[: word.start(1)]), name, statement]
+    return shlex.split(command)
