@@ -62,6 +62,12 @@ def alice(world: World) -> Client:
 
 
 @pytest.fixture
+def certified(world: World) -> Client:
+    """The ssh of alice that knows the bastion as localhost."""
+    return world.certified("alice")
+
+
+@pytest.fixture
 def short(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with a name short enough for sockets."""
     return tmp_path_factory.mktemp("s")

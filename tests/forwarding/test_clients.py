@@ -92,10 +92,9 @@ def _once_open(port: int) -> bytes:
     return said[0]
 
 
-def test_paramiko(alice: Client, world: World) -> None:
+def test_paramiko(certified: Client) -> None:
     if not (CLIENTS / "bin/python").exists():
         pytest.skip("paramiko is not here; scripts/clients installs it")
-    certified = world.certified("alice")
     with served(greet) as port:
         arguments = [certified.port, certified.key, certified.certificate, certified.known_hosts, port]
         done = subprocess.run(
@@ -105,11 +104,10 @@ def test_paramiko(alice: Client, world: World) -> None:
     assert done.stdout == SAID, done.stderr.decode()
 
 
-async def test_asyncssh(world: World, tmp_path: Path) -> None:
-    alice = world.certified("alice")
+async def test_asyncssh(certified: Client) -> None:
     async with asyncssh.connect(
-        "localhost", alice.port, username="web-1", known_hosts=str(alice.known_hosts),
-        client_keys=[(str(alice.key), str(alice.certificate))], agent_path=None, config=None,
+        "localhost", certified.port, username="web-1", known_hosts=str(certified.known_hosts),
+        client_keys=[(str(certified.key), str(certified.certificate))], agent_path=None, config=None,
     ) as connection:  # fmt: skip
         with served(greet) as port:
             reader, writer = await connection.open_connection("localhost", port)

@@ -45,11 +45,12 @@ def _listens(port: int) -> bool:
         return probe.connect_ex(("127.0.0.1", port)) == 0
 
 
-async def test_a_client_cannot_have_a_target_listen_everywhere_at_once(world: World) -> None:
-    alice = world.certified("alice")
+async def test_a_client_cannot_have_a_target_listen_everywhere_at_once(
+    certified: Client, world: World
+) -> None:
     async with asyncssh.connect(
-        "localhost", alice.port, username="web-1", known_hosts=str(alice.known_hosts),
-        client_keys=[(str(alice.key), str(alice.certificate))], agent_path=None, config=None,
+        "localhost", certified.port, username="web-1", known_hosts=str(certified.known_hosts),
+        client_keys=[(str(certified.key), str(certified.certificate))], agent_path=None, config=None,
     ) as connection:  # fmt: skip
         for _ in range(64):
             await connection.forward_remote_port("localhost", 0, "localhost", 1)
