@@ -29,7 +29,7 @@ from bastion.connectors.postgres.messages import (
     request,
 )
 from bastion.connectors.postgres.startup import ALPN
-from bastion.connectors.postgres.stream import Buffered, SocketStream
+from bastion.connectors.postgres.stream import CHUNK, Buffered, SocketStream
 from bastion.errors import KeyFileError, TargetError
 from bastion.runtime.files import read_private
 
@@ -110,27 +110,53 @@ async def send_cancel(target: PostgresTarget, account: PostgresAccount, key: byt
 async def _connect(
     target: PostgresTarget, account: PostgresAccount
 ) -> tuple[SocketStream, ssl.SSLObject | None]:
-    reader, writer = await asyncio.open_connection(target.address, target.port)
+    loop = asyncio.get_running_loop()
     if target.tls == "off":
+        reader, writer = await asyncio.open_connection(target.address, target.port)
         return SocketStream(reader, writer), None
+    plain, answer = await loop.create_connection(lambda: _Answer(loop), target.address, target.port)
     try:
-        writer.write(request(SSL_REQUEST))
-        if await reader.readexactly(1) != b"S":
-            raise TargetError(
-                f"{target.name} speaks no TLS, and its configuration asks for it", hint=_ASK_OPS
-            )
-        await writer.start_tls(
-            await asyncio.to_thread(_context, target, account),
-            server_hostname=target.tls_name or target.address,
-        )
-    except asyncio.IncompleteReadError as error:
-        writer.close()
-        raise ConnectionResetError("it closed the connection") from error
+        plain.write(request(SSL_REQUEST))
+        match await answer.said:
+            case b"S":
+                pass
+            case b"N":
+                raise TargetError(
+                    f"{target.name} speaks no TLS, and its configuration asks for it", hint=_ASK_OPS
+                )
+            case _:
+                raise Malformed("it says more than one byte before TLS, or is no PostgreSQL server")
+        reader = asyncio.StreamReader(limit=CHUNK, loop=loop)
+        protocol = asyncio.StreamReaderProtocol(reader, loop=loop)
+        context = await asyncio.to_thread(_context, target, account)
+        name = target.tls_name or target.address
+        inside = await loop.start_tls(plain, protocol, context, server_hostname=name)
     except BaseException:
-        writer.close()
+        plain.close()
         raise
-    tls: ssl.SSLObject = writer.get_extra_info("ssl_object")
-    return SocketStream(reader, writer), tls
+    if inside is None:
+        raise ConnectionResetError("it closed the connection")
+    protocol.connection_made(inside)
+    tls: ssl.SSLObject = inside.get_extra_info("ssl_object")
+    return SocketStream(reader, asyncio.StreamWriter(inside, protocol, reader, loop)), tls
+
+
+class _Answer(asyncio.Protocol):
+    """Takes the one byte that answers the question for TLS.
+
+    What came in the clear must not be taken for what was said inside TLS (CVE-2021-23222): no reader outlives this one.
+    """
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self.said: asyncio.Future[bytes] = loop.create_future()
+
+    def data_received(self, data: bytes) -> None:
+        if not self.said.done():
+            self.said.set_result(data)
+
+    def connection_lost(self, error: Exception | None) -> None:
+        if not self.said.done():
+            self.said.set_exception(ConnectionResetError("it closed the connection"))
 
 
 def _context(target: PostgresTarget, account: PostgresAccount) -> ssl.SSLContext:
@@ -206,7 +232,9 @@ class _Proof:
         return self._is_accepted and not self._owes_signature
 
     async def answer(self, body: bytes) -> bytes:
-        """The answer to an authentication message, b"" where none is due. Raises TargetError."""
+        """The answer to an authentication message, b"" where none is due. Raises TargetError and Malformed."""
+        if len(body) < LENGTH.size:
+            raise Malformed("a question for proof that asks for nothing")
         (code,) = LENGTH.unpack_from(body)
         data = body[4:]
         try:
