@@ -10,6 +10,7 @@ import asyncssh
 
 from bastion.ca.authorities import Authorities
 from bastion.config.targets import KubernetesTarget, PostgresTarget, SshTarget, Target
+from bastion.connectors.postgres.psql_program import psql_problem
 from bastion.connectors.ssh import connect_to
 from bastion.errors import TargetError
 from bastion.ops.clusters import CHECK_LOGIN, examine, groups_for
@@ -95,12 +96,14 @@ async def check(target: Target, login: str, authorities: Authorities, rules: Seq
             )
         case PostgresTarget():
             account = await examine_database(target, login)
+            lacking = await asyncio.to_thread(psql_problem)
+            no_psql = (f"people get no psql from the bastion, only by clients of their own: {lacking}",)
             return Check(
                 target=target.name,
                 login=login,
                 problem=account.problem,
                 hint=account.hint,
-                notes=account.notes,
+                notes=(*account.notes, *(no_psql if lacking else ())),
             )
 
 

@@ -8,15 +8,20 @@ import subprocess
 import tempfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import cast
 
 import pytest
 
+from bastion.ca.authorities import Authorities
+from bastion.config.targets import PostgresTarget
 from bastion.connectors import box
 from bastion.connectors.box import Boxed, box_command, known_terminal, open_filter, what_is_missing
 from bastion.connectors.postgres import psql_program
 from bastion.connectors.postgres.psql_program import boxable_psql
 from bastion.connectors.seccomp import Processor, processor_of, seccomp_filter
 from bastion.errors import TargetError
+from bastion.ops.targets import check
+from tests.rig.process import free_port
 
 PERL = Path("/usr/bin/perl")
 """In every Debian, and able to make any system call by its number."""
@@ -192,6 +197,27 @@ def test_where_something_is_missing_nothing_runs_without_a_box(
         boxable_psql()
     assert "ssh -L" in refused.value.hint
     assert words in psql_program.psql_problem()
+
+
+async def test_check_of_a_target_says_what_psql_lacks(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    target = PostgresTarget.model_validate(
+        {
+            "kind": "postgres",
+            "name": "orders-db",
+            "address": "127.0.0.1",
+            "port": free_port(),
+            "databases": ["orders"],
+            "accounts": [{"login": "reader"}],
+        }
+    )
+    no_authorities = cast(Authorities, None)  # which are for SSH alone
+    assert not any("psql" in note for note in (await check(target, "reader", no_authorities)).notes)
+    monkeypatch.setattr(psql_program, "VERSIONS", tmp_path)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    (note,) = [note for note in (await check(target, "reader", no_authorities)).notes if "psql" in note]
+    assert note.endswith("psql is not installed: apt-get install postgresql-client")
 
 
 def test_filter_is_made_for_processors_that_are_known() -> None:

@@ -39,7 +39,7 @@ def test_options_reach_psql_as_they_are_meant(command: str, arguments: list[str]
     [
         "-f /etc/passwd", "-o /tmp/x", "-L /tmp/log", "-h other", "-p 1", "-U boss", "-d other", "-w", "-W", "-s", "-S",
         "--file=x", "--output=x", "--host=x", "--username=x", "--dbname=x", "--log-file=x", "--password", "--no-psqlrc",
-        "-V", "--help", "select 1", "-A other", "-c", "-v", "-A 'open", "-- -f x", "-Af x",
+        "-V", "--help", "-l", "--list", "select 1", "-A other", "-c", "-v", "-A 'open", "-- -f x", "-Af x",
     ],
 )  # fmt: skip
 def test_what_makes_no_sense_without_files_is_refused_with_an_example(command: str) -> None:

@@ -10,11 +10,11 @@ import shlex
 from bastion.errors import TargetError
 from bastion.transport.request import SessionRequest
 
-_FLAGS = "AtxqeEbanl1H0z"
+_FLAGS = "AtxqeEban1H0z"
 _WITH_VALUE = "c:v:P:F:R:T:"
 _LONG = [
     "command=", "csv", "echo-all", "echo-errors", "echo-hidden", "echo-queries", "expanded", "field-separator=",
-    "field-separator-zero", "html", "list", "no-align", "no-readline", "pset=", "quiet", "record-separator=",
+    "field-separator-zero", "html", "no-align", "no-readline", "pset=", "quiet", "record-separator=",
     "record-separator-zero", "set=", "single-transaction", "table-attr=", "tuples-only", "variable=",
 ]  # fmt: skip
 
