@@ -73,7 +73,7 @@ def cluster(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFac
     """A pod in the cluster that was named on the command line, else in a double."""
     given = request.config.getoption("--kubernetes")
     if given is None:
-        with Double(tmp_path_factory.mktemp("cluster"), many_pods=10_000) as made:
+        with Double(tmp_path_factory.mktemp("cluster"), many_pods=1_000) as made:
             yield Place(
                 kubeconfig=made.kubeconfig(), namespace="shop", pod="api-7d9", container="app", double=made
             )

@@ -142,16 +142,16 @@ def test_a_pod_that_dies_ends_the_session_with_its_reason(town: World, alice: Cl
 def test_a_person_picks_cluster_namespace_pod_and_container(
     town: World, alice: Client, cluster: Place
 ) -> None:
-    """From the list of targets down to a container among ten thousand pods, by typing parts of names."""
+    """From the list of targets down to a container among a thousand pods, by typing parts of names."""
     if cluster.double is None:
         pytest.skip("the names are those of the double")
     ssh = alice.spawn("-t", "localhost", rows=30, columns=100)
     _choose(ssh, "prod-k8s", "Signed in as alice")
     _choose(ssh, "many", "choose a namespace")
-    _choose(ssh, "worker-07421", "choose a pod")
+    _choose(ssh, "worker-00742", "choose a pod")
     ssh.expect_exact("# ")
     ssh.sendline("echo in-$HOSTNAME; exit 3")
-    ssh.expect("in-worker-07421")
+    ssh.expect("in-worker-00742")
     ssh.expect("prod-k8s: the session ended with exit status 3")
     ssh.send("\x1b")
     wait_for_end(ssh)

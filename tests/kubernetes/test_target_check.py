@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -13,10 +13,10 @@ from bastion.config.load import load
 from bastion.config.targets import KubernetesTarget
 from bastion.ops.clusters import examine, groups_for, manifest
 from policy.rules import Rule
+from tests.cli.bastion_command import Command, restored_logging
 from tests.kubernetes.conftest import POLICY, Place
 from tests.kubernetes.double import BASTION, Double
 from tests.kubernetes.rbac import Grant
-from tests.rig.bastion import Bastion
 
 RULES = (
     Rule(name="a", groups=("dev", "team-*"), targets=("prod-*",), logins=("{user}",)),
@@ -93,57 +93,51 @@ def place_of(target: KubernetesTarget, groups: str) -> KubernetesTarget:
 
 
 @pytest.fixture
-def configured(double: Double, tmp_path: Path) -> Callable[..., Bastion]:
-    def configure(*lines: str) -> Bastion:
-        bastion = Bastion(tmp_path / "bastion.toml")
-        data = f'data = "{tmp_path}/data"\n[development_issuer]\nport = 0\n'
-        bastion.config.write_text(f"{data}\n{place(double).toml(*lines)}\n{POLICY}")
-        bastion.run("init")
-        return bastion
-
-    return configure
+def bastion(double: Double, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Iterator[Command]:
+    """`bastion …` over a configuration with the cluster in it."""
+    with restored_logging():
+        command = Command(tmp_path, capsys)
+        command.init()
+        command.file.write_text(f"{command.file.read_text()}\n{place(double).toml()}\n{POLICY}")
+        yield command
 
 
-def test_ops_see_it_all_on_the_command_line(double: Double, configured: Callable[..., Bastion]) -> None:
-    bastion = configured()
-    done = bastion.run("target", "check", "prod-k8s")
-    assert done.errors == ""
-    assert done.text.splitlines()[:3] == [
+def test_ops_see_it_all_on_the_command_line(double: Double, bastion: Command) -> None:
+    done = bastion("target", "check", "prod-k8s")
+    assert done.out.splitlines()[:3] == [
         "prod-k8s: ok (as bastion-target-check)",
         "  Kubernetes v1.32.0-double",
         "  the bastion is bastion there",
     ]
     assert done.status == 0
-    printed = bastion.run("target", "manifest", "prod-k8s", "--user", "bastion-prod")
-    assert "name: bastion-prod" in printed.text
+    printed = bastion("target", "manifest", "prod-k8s", "--user", "bastion-prod")
+    assert "name: bastion-prod" in printed.out
     asked = ("policy", "explain", "bob", "prod-k8s", "--groups", "dev", "--action", "shell", "--pod")
-    assert (
-        "no rule lets you open a shell in kube-system/dns-0" in bastion.run(*asked, "kube-system/dns-0").text
-    )
+    assert "no rule lets you open a shell in kube-system/dns-0" in bastion(*asked, "kube-system/dns-0").out
     file = double.kubeconfig()
     document = json.loads(file.read_text())
     document["users"][0]["user"] = {"token": "s3cret-and-wrong"}
     file.write_text(json.dumps(document))
-    refused = bastion.run("target", "check", "prod-k8s", "--login", "alice")
+    refused = bastion("target", "check", "prod-k8s", "--login", "alice")
     assert refused.status == 1
-    assert "prod-k8s does not let the bastion in" in refused.text
-    assert f"Look at users in {file}" in refused.text
+    assert "prod-k8s does not let the bastion in" in refused.out
+    assert f"Look at users in {file}" in refused.out
     document["clusters"][0]["cluster"]["insecure-skip-tls-verify"] = True
     file.write_text(json.dumps(document))
-    broken = bastion.run("target", "check", "prod-k8s")
-    assert "insecure-skip-tls-verify cannot be used" in broken.text
-    assert "s3cret" not in refused.text + refused.errors + broken.text + broken.errors
+    broken = bastion("target", "check", "prod-k8s")
+    assert "insecure-skip-tls-verify cannot be used" in broken.out
+    assert "s3cret" not in refused.out + refused.err + broken.out + broken.err
 
 
 def test_the_example_of_the_documentation_is_a_configuration(tmp_path: Path) -> None:
     page = (Path(__file__).parents[2] / "docs/kubernetes.md").read_text()
     example = re.findall(r"```toml\n(.*?)```", page, re.DOTALL)[0]
-    bastion = Bastion(tmp_path / "bastion.toml")
+    file = tmp_path / "bastion.toml"
     kubeconfig = tmp_path / "kubeconfig"
     kubeconfig.touch(mode=0o600)
     data = f'data = "{tmp_path}/data"\n[development_issuer]\nport = 0\n'
-    bastion.config.write_text(data + example.replace("/etc/bastion/prod.kubeconfig", str(kubeconfig)))
-    config = load(bastion.config)
+    file.write_text(data + example.replace("/etc/bastion/prod.kubeconfig", str(kubeconfig)))
+    config = load(file)
     target = config.target("prod-k8s")
     assert isinstance(target, KubernetesTarget)
     assert groups_for(target, config.policy.rules) == (["dev"], [])
