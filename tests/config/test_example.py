@@ -26,7 +26,9 @@ def test_every_setting_that_is_commented_out_is_right_too(tmp_path: Path) -> Non
     file = tmp_path / "bastion.toml"
     file.write_text(re.sub(r"^#(?! |$)", "", FILE.read_text(), flags=re.MULTILINE))
     config = load(file)
-    assert config.server.model_copy(update={"public_port": None}) == Config().server
+    assert (
+        config.server.model_copy(update={"public_port": None, "proxy_protocol_from": ()}) == Config().server
+    )
     assert (config.certificates, config.log) == (Config().certificates, Config().log)
     assert (len(config.issuers), len(config.targets), len(config.policy.rules)) == (1, 3, 1)
     paths = {problem.path for problem in examine(file).warnings}
