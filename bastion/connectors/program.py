@@ -85,7 +85,6 @@ class ProgramEnd(Endpoint):
 
     async def _watch(self, process: asyncio.subprocess.Process) -> None:
         """Tell how the program ended, after all it has written."""
-        self._process = process
         status = await process.wait()
         await self._outputs_ended.wait()
         self.exit = (
@@ -123,6 +122,13 @@ class ProgramEnd(Endpoint):
         if self._terminal is not None and not (self._writing is not None and self._writing.is_closing()):
             size = struct.pack("HHHH", *(min(side, 0xFFFF) for side in (rows, columns, width, height)))
             fcntl.ioctl(self._terminal, termios.TIOCSWINSZ, size)
+
+    def leads(self, pid: int) -> bool:
+        """Whether *pid* is a process of this program: of the session (setsid) that it was started in."""
+        try:
+            return self._process is not None and os.getsid(pid) == self._process.pid
+        except ProcessLookupError:
+            return False
 
     def _signal(self, name: str) -> None:
         """Send it to all that runs: those that the terminal sends too are for the program alone, others end the box."""
@@ -176,6 +182,7 @@ async def running(
         else:
             process = await _on_pipes(end, command, descriptors, ours)
         ours.pop_all()
+    end._process = process
     async with asyncio.TaskGroup() as group:
         watching = group.create_task(end._watch(process))
         try:

@@ -1,6 +1,10 @@
-"""A bastion that is killed amid a session of psql: the box is gone with it, and the next start clears the rest."""
+"""A session of psql amid which its bastion is killed: nobody else gets at its socket, and nothing of it is left."""
 
 from __future__ import annotations
+
+import os
+import socket
+from pathlib import Path
 
 from tests.box.conversation import Psql
 from tests.rig.postgres import Postgres
@@ -29,7 +33,23 @@ logins = ["owner"]
 """
 
 
-def test_box_is_gone_with_a_killed_bastion_and_its_socket_with_the_next_start(
+def answer_to_us(folder: Path) -> bytes:
+    """What another process of the bastion's user hears that asks for TLS at a box's socket."""
+    place = os.open(folder, os.O_PATH)
+    try:
+        with socket.socket(socket.AF_UNIX) as client:
+            client.settimeout(10)
+            client.connect(f"/proc/self/fd/{place}/.s.PGSQL.5432")
+            try:
+                client.sendall(bytes.fromhex("0000000804d2162f"))
+                return client.recv(1)
+            except ConnectionError:
+                return b""
+    finally:
+        os.close(place)
+
+
+def test_socket_is_for_the_box_alone_which_is_gone_with_a_killed_bastion_and_it_with_the_next_start(
     world: World, server: Postgres, psql: Psql
 ) -> None:
     world.configure(TARGET.format(port=server.port))
@@ -40,6 +60,9 @@ def test_box_is_gone_with_a_killed_bastion_and_its_socket_with_the_next_start(
         folder = world.data / "run" / session
         assert [path.name for path in folder.iterdir()] == [".s.PGSQL.5432"]
         assert folder.stat().st_mode & 0o777 == 0o700
+        assert answer_to_us(folder) == b""  # we are no process in the box
+        child.sendline("SELECT 'goes ' || 'on';")
+        child.expect_exact("goes on")
         box = descendants(world.bastion.pid)
         assert len(box) >= 3
         world.bastion.kill()

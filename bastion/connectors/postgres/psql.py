@@ -93,7 +93,7 @@ async def open_psql(
             log.error("psql.not-started", reason=str(error))
             hint = "Tell the people who run this bastion."
             raise TargetError("psql cannot be started here", hint=hint) from error
-        door = _Door(session, target, keys, config)
+        door = _Door(session, target, keys, config, end)
         await stack.enter_async_context(_serving(listening, door))
         yield end
 
@@ -148,18 +148,20 @@ class _Door:
         target: PostgresTarget,
         keys: CancelKeys,
         config: Callable[[], Config],
+        box: ProgramEnd,
     ) -> None:
         self._session = session
         self._target = target
         self._keys = keys
         self._config = config
+        self._box = box
         self._serving: dict[asyncio.Task[None], asyncio.StreamWriter] = {}
 
     def admits(self, writer: asyncio.StreamWriter) -> bool:
-        """Whether another connection may come in: of a process of our own user, and not too many."""
+        """Whether another connection may come in: of a process in the box, and not too many."""
         peer: socket.socket = writer.get_extra_info("socket")
-        _, user, _ = struct.unpack("3i", peer.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12))
-        return user == os.getuid() and len(self._serving) < MOST_CONNECTIONS
+        pid, _, _ = struct.unpack("3i", peer.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12))
+        return self._box.leads(pid) and len(self._serving) < MOST_CONNECTIONS
 
     def take(self, task: asyncio.Task[None], writer: asyncio.StreamWriter) -> None:
         """Count the connection that *task* serves, until it has."""
