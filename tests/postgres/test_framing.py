@@ -48,7 +48,8 @@ def test_what_a_client_says_goes_on_whole_and_in_order(said: tuple[bytes, ...], 
                 assert len(piece.messages) == 1
                 assert piece.data == message(b"F", piece.messages[0][1])
     assert passed == b"".join(said)
-    copied = [each for each in said if each[:1] == b"d"]
+    last = max((n for n, each in enumerate(said) if each[:1] in (b"Q", b"E")), default=-1)
+    copied = [each for each in said[last + 1 :] if each[:1] == b"d"]
     assert heard == [(each[0], each[5:], len(each) - 5) for each in said if each[:1] != b"d"]
     assert (framing.copied.count, framing.copied.payload) == (
         len(copied),
@@ -123,3 +124,15 @@ def test_a_long_value_passes_as_it_comes_and_only_its_beginning_is_looked_into()
             assert len(piece.data) <= 200_000
     assert passed == size + 5
     assert [(kind, len(start), whole) for kind, start, whole in heard] == [(ord("B"), LARGEST_LOOK, size)]
+
+
+def test_data_of_a_copy_belongs_to_the_statement_before_it() -> None:
+    """Some clients send statement, data and the next statement in one go."""
+    copy, data, done = message(b"Q", b"COPY t FROM STDIN\0"), message(b"d", b"1234567"), message(b"c")
+    for cuts in ([], [3], [30, 35, 40], list(range(1, 200, 7))):
+        framing, ends = ClientFraming(held=b""), []
+        for part in pieces((copy + data * 3 + done) * 2 + copy + data, cuts):
+            for piece in framing.feed(part):
+                ends += [size for kind, _, size in piece.messages if kind == ord("c")]
+        assert ends == [21, 21]
+        assert framing.copied.payload == 7

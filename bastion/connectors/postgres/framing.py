@@ -18,6 +18,7 @@ LARGEST_LOOK = 64 * 1024
 """Bytes of other messages that are looked into."""
 
 DATA_ROW, COPY_DATA = ord("D"), ord("d")
+_STATEMENTS, _COPY_ENDS = frozenset(b"QE"), frozenset(b"cf")
 
 
 class Tally:
@@ -129,7 +130,10 @@ class ServerFraming:
 
 
 Message = tuple[int, bytes, int]
-"""A message of a client: its kind, its body as far as it is looked into, and the size of the whole body."""
+"""A message of a client: its kind, its body as far as it is looked into, and the size of the whole body.
+
+At the end of the data of a COPY (`c`, `f`), the size is that of the data.
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,7 +147,7 @@ class Piece:
 class ClientFraming:
     """What a client says, in pieces: statements (`Q`, `P`) whole, *held* kinds alone and whole, others as they come.
 
-    The data of a COPY is tallied in *copied*.
+    The data of a COPY is tallied in *copied*, anew after each statement: clients send it without waiting to be asked.
     """
 
     def __init__(self, held: bytes) -> None:
@@ -185,6 +189,8 @@ class ClientFraming:
             self._left, self._begun = max(0, following - len(data)), None
             return following
         begins, following = at + HEADER, at + HEADER + size
+        if kind in _STATEMENTS:
+            self.copied.reset()
         if kind in self._whole:
             if size > LARGEST_STATEMENT:
                 raise Malformed(f"a statement of {size} bytes; the bastion takes {LARGEST_STATEMENT}")
@@ -194,7 +200,7 @@ class ClientFraming:
             return following
         body = data[begins : min(following, begins + LARGEST_LOOK)]
         if following <= len(data):
-            messages.append((kind, body, size))
+            messages.append((kind, body, self.copied.payload if kind in _COPY_ENDS else size))
         else:
             self._begun, self._left = (kind, bytearray(body), size), following - len(data)
         return following
@@ -209,6 +215,6 @@ class ClientFraming:
         kind, body, size = self._begun
         body += data[: min(part, LARGEST_LOOK - len(body))]
         if not self._left:
-            messages.append((kind, bytes(body), size))
+            messages.append((kind, bytes(body), self.copied.payload if kind in _COPY_ENDS else size))
             self._begun = None
         return part

@@ -69,6 +69,7 @@ class Transcript:
         self._asked: deque[_Asked] = deque()
         self._result = _Result()
         self._copy = ""
+        self._copied_in: int | None = None
         self._events: list[Event] = []
         self._since = 0.0
         self.status = IDLE
@@ -145,6 +146,8 @@ class Transcript:
                 self._names.close(body)
             case "S":
                 self._asked.append(_Asked("sync"))
+            case "c" | "f":
+                self._copied_in = size
 
     def _begin(self, asked: _Asked) -> None:
         asked.began = self._monotonic()
@@ -254,28 +257,32 @@ class Transcript:
         payload, _ = text_at(body, at)
         self._draw(f"NOTIFY {printable(channel)}: {printable(payload)}\n")
 
-    def _copy_begins(self, body: bytes) -> None:
-        self._copy = "copied"
+    def _copy_in_begins(self, body: bytes) -> None:
+        self._copy = "in"
+
+    def _copy_out_begins(self, body: bytes) -> None:
+        self._copy = "out"
         self.server.copied.reset()
-        if self._sent is not None:
-            self._sent.reset()
 
     _HANDLERS: ClassVar[dict[str, Callable[[Transcript, bytes], None]]] = {
         "T": _row_description, "t": _parameter_types, "n": _no_data, "D": _row, "C": _complete, "I": _empty,
         "s": _suspended, "E": _error, "Z": _ready, "N": _notice, "A": _notification,
-        "G": _copy_begins, "H": _copy_begins, "W": _copy_begins,
+        "G": _copy_in_begins, "H": _copy_out_begins,
     }  # fmt: skip
 
     # What comes of it
 
     def _copied(self) -> dict[str, Scalar]:
         """What went in a COPY, either way."""
-        if not self._copy:
-            return {}
-        self._copy = ""
-        sent, received = self._sent or Tally(), self.server.copied
-        tally = sent if sent.count else received
-        return {"copied": tally.payload}
+        direction, self._copy = self._copy, ""
+        sent, self._copied_in = self._copied_in, None
+        match direction:
+            case "in":
+                return {"copied": sent if sent is not None else self._sent.payload if self._sent else 0}
+            case "out":
+                return {"copied": self.server.copied.payload}
+            case _:
+                return {}
 
     def _close_result(self) -> str:
         """Words about the rows that were not shown; the next result begins."""
