@@ -11,7 +11,8 @@ from contextlib import asynccontextmanager
 
 from bastion.config.targets import KubernetesTarget
 from bastion.connectors.connect import TargetSide
-from bastion.connectors.kubernetes.cluster import Answer, open_cluster_for, refusal
+from bastion.connectors.kubernetes.cluster import Answer, open_cluster_for
+from bastion.connectors.kubernetes.refusals import refusal
 from bastion.kubectl.headers import passed_on
 from bastion.kubectl.http import Conversation, Head, Headers
 from bastion.sessions.session import AdmittedSession

@@ -14,14 +14,10 @@ from typing import Any
 import yaml
 
 from bastion.config.targets import KubernetesTarget
-from bastion.connectors.kubernetes.cluster import (
-    SESSION_EXTRA,
-    Cluster,
-    ClusterRefused,
-    Impersonated,
-    open_cluster,
-)
+from bastion.connectors.kubernetes.cluster import Cluster, open_cluster
+from bastion.connectors.kubernetes.impersonation import SESSION_EXTRA, Impersonated
 from bastion.connectors.kubernetes.kubeconfig import access_to
+from bastion.connectors.kubernetes.refusals import ClusterRefused
 from bastion.connectors.kubernetes.reviews import may
 from bastion.errors import ConfigError, TargetError
 from bastion.sessions.admission import facts_of

@@ -13,8 +13,10 @@ import pytest
 import yaml
 
 from bastion.config.targets import KubernetesTarget
-from bastion.connectors.kubernetes.cluster import ClusterRefused, Impersonated, open_cluster, pod_path
+from bastion.connectors.kubernetes.cluster import open_cluster, pod_path
+from bastion.connectors.kubernetes.impersonation import Impersonated
 from bastion.connectors.kubernetes.kubeconfig import access_to, in_cluster
+from bastion.connectors.kubernetes.refusals import ClusterRefused
 from bastion.errors import ConfigError, TargetError
 from bastion.identity.person import Person
 from tests.kubernetes.conftest import Place

@@ -1,7 +1,6 @@
 """A Kubernetes cluster, opened: asked over verified TLS with the bastion's credential, in one person's name.
 
-All that talks to clusters goes through here, so that who is impersonated and what is shown stands in one place. What a
-cluster says in refusing is passed on in its words; what the bastion shows it is in no message.
+All that talks to clusters goes through here, so that who is impersonated and what is shown stands in one place.
 """
 
 from __future__ import annotations
@@ -14,25 +13,30 @@ import time
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
-from typing import Any, NoReturn
+from typing import Any
 from urllib.parse import quote, urlencode, urlsplit
 
 import httpcore2
 import httpx2
-import structlog
 import websockets.asyncio.client
 from websockets.exceptions import InvalidHandshake, InvalidStatus
 from websockets.typing import Subprotocol
 
 from bastion.config.targets import KubernetesTarget
 from bastion.connectors.kubernetes.credential import Bearer
+from bastion.connectors.kubernetes.impersonation import Impersonated
 from bastion.connectors.kubernetes.kubeconfig import Access, access_to
+from bastion.connectors.kubernetes.refusals import (
+    object_in,
+    reason_of,
+    refusal,
+    silent,
+    told_as_errors_of,
+    untrusted,
+    unusable,
+)
 from bastion.errors import ConfigError, TargetError
-from bastion.identity.person import Person
 from bastion.sessions.session import AdmittedSession
-from policy.patterns import any_matches
-
-log = structlog.get_logger()
 
 ANSWER_TIMEOUT = 30.0
 """Seconds that a cluster may take to answer a question of ours."""
@@ -54,59 +58,7 @@ _KEPT_ALIVE = (
 TCP_USER_TIMEOUT: a server answers and takes nothing while it waits for a program to read its input, as long as that
 may take."""
 
-SESSION_EXTRA = "bastion-session"
-"""The extra of an impersonated user under which a cluster's audit log has the id of the session."""
-
-_OF_THE_CLUSTER = "system:"
-"""How names begin that mean something to Kubernetes itself, such as system:masters."""
-
 Headers = list[tuple[str, str]]
-
-
-class ClusterRefused(TargetError):
-    """The cluster answered with a refusal; *status* is that of HTTP, *reason* that of the Status object."""
-
-    def __init__(self, message: str, *, status: int, reason: str = "", hint: str = "") -> None:
-        super().__init__(message, hint=hint)
-        self.status = status
-        self.reason = reason
-
-
-class NotSpokenFor(ClusterRefused):
-    """The cluster does not let the bastion speak for this person, or in one of their groups."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Impersonated:
-    """In whose name a cluster is asked, and in which session."""
-
-    user: str
-    groups: tuple[str, ...] = ()
-    session: str = ""
-
-    @classmethod
-    def of(cls, target: KubernetesTarget, person: Person, login: str, session: str = "") -> Impersonated:
-        """*person* as *login*, with those of their groups that *target* is told.
-
-        Groups of the cluster's own are never among them: they are granted in the cluster, not by a sign-in.
-        """
-        groups = tuple(
-            group
-            for group in person.groups
-            if any_matches(target.impersonate_groups, group)
-            and not group.startswith(_OF_THE_CLUSTER)
-            and group.isprintable()
-            and group.strip() == group != ""  # HTTP drops spaces around a value: it would be another group
-        )
-        return cls(user=login, groups=groups, session=session)
-
-    @property
-    def headers(self) -> Headers:
-        headers = [("Impersonate-User", self.user)]
-        headers += [("Impersonate-Group", group) for group in self.groups]
-        if self.session:
-            headers.append((f"Impersonate-Extra-{SESSION_EXTRA}", self.session))
-        return headers
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -120,7 +72,7 @@ class Answer:
 
     async def pieces(self) -> AsyncIterator[bytes]:
         """The body. Raises TargetError when it breaks off."""
-        with _told_as_errors_of(self._name):
+        with told_as_errors_of(self._name):
             async for piece in self._response.aiter_raw():
                 yield piece
 
@@ -201,7 +153,7 @@ class Cluster:
         )
         if not any(name.lower() == "accept-encoding" for name, _ in headers):
             request.headers["Accept-Encoding"] = "identity"
-        with _told_as_errors_of(self.name):
+        with told_as_errors_of(self.name):
             response = await self._http.send(request, stream=True)
         try:
             pairs = [
@@ -230,7 +182,7 @@ class Cluster:
                     raise refusal(self.name, answer.status, content)
         except TimeoutError:
             raise TargetError(f"{self.name} did not answer within {ANSWER_TIMEOUT:g} seconds") from None
-        document = _object(content)
+        document = object_in(content)
         if document is None:
             raise TargetError(f"{self.name} did not answer with an object of Kubernetes")
         return document
@@ -265,11 +217,11 @@ class Cluster:
         except InvalidStatus as error:
             raise refusal(self.name, error.response.status_code, bytes(error.response.body or b"")) from None
         except TimeoutError:
-            raise _silent(self.name, self._patience) from None
+            raise silent(self.name, self._patience) from None
         except ssl.SSLError as error:
-            raise _untrusted(self.name, error) from error
+            raise untrusted(self.name, error) from error
         except (InvalidHandshake, OSError, EOFError) as error:
-            raise TargetError(f"{self.name} does not open a stream: {_reason(error)}") from None
+            raise TargetError(f"{self.name} does not open a stream: {reason_of(error)}") from None
         transport_socket = connection.transport.get_extra_info("socket")
         for option in _KEPT_ALIVE:
             transport_socket.setsockopt(*option)
@@ -331,42 +283,6 @@ def pod_path(namespace: str, pod: str = "", subresource: str = "") -> str:
     return f"/api/v1/namespaces/{'/'.join(parts)}"
 
 
-def refusal(name: str, status: int, content: bytes) -> ClusterRefused:
-    """What a cluster said in refusing, in its own words where it gave any (meta/v1 Status)."""
-    document = _object(content) or {}
-    message, reason = (document.get(key) for key in ("message", "reason"))
-    said = message if isinstance(message, str) and message else f"HTTP status {status}"
-    if status == 401:  # not the person's credential, and so not theirs to mend
-        log.error("cluster.credential-refused", target=name, reason=said)
-        return ClusterRefused(
-            f"{name} does not let the bastion in",
-            status=status,
-            reason="Unauthorized",
-            hint=f"People who run the bastion see why with: bastion target check {name}",
-        )
-    if status == 403 and " cannot impersonate " in said:
-        log.error("cluster.not-spoken-for", target=name, reason=said)
-        return NotSpokenFor(
-            f"{name} does not let the bastion speak for you: {said[:500]}",
-            status=status,
-            reason="Forbidden",
-            hint="People who run the bastion grant it what bastion target manifest prints, or tell the cluster of fewer"
-            " groups (impersonate_groups).",
-        )
-    return ClusterRefused(
-        f"{name} refused: {said[:500]}", status=status, reason=reason if isinstance(reason, str) else ""
-    )
-
-
-def unusable(target: KubernetesTarget, error: ConfigError) -> NoReturn:
-    """Raise TargetError: what is wrong with the bastion's own credential is for the log, not for who uses it."""
-    log.error("cluster.unusable", target=target.name, reason=error.message, hint=error.hint)
-    raise TargetError(
-        f"the bastion has no usable credential for {target.name}",
-        hint=f"People who run the bastion see why with: bastion target check {target.name}",
-    ) from error
-
-
 async def _tls(access: Access, bearer: Bearer) -> ssl.SSLContext:
     """TLS that trusts the CA of the cluster alone, and shows the bastion's certificate if it has one."""
     try:
@@ -382,59 +298,3 @@ async def _tls(access: Access, bearer: Bearer) -> ssl.SSLContext:
     if certificate is not None:
         certificate.load_into(context)
     return context
-
-
-class _told_as_errors_of:  # noqa: N801 - reads as a verb where it is used
-    """Turn what the HTTP library raises into a TargetError about the cluster of that name."""
-
-    def __init__(self, name: str) -> None:
-        self._name = name
-
-    def __enter__(self) -> None:
-        pass
-
-    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
-        match error:
-            case httpx2.ConnectTimeout():
-                raise _silent(self._name) from None
-            case httpx2.ConnectError() if (cause := _tls_cause(error)) is not None:
-                raise _untrusted(self._name, cause) from None
-            case httpx2.TransportError():
-                raise TargetError(f"{self._name} cannot be reached: {_reason(error)}") from None
-
-
-def _tls_cause(error: BaseException | None) -> ssl.SSLError | None:
-    while error is not None and not isinstance(error, ssl.SSLError):
-        error = error.__cause__ or error.__context__
-    return error
-
-
-def _untrusted(name: str, error: ssl.SSLError) -> TargetError:
-    why = (
-        error.verify_message
-        if isinstance(error, ssl.SSLCertVerificationError)
-        else (error.reason or "TLS failed")
-    )
-    return TargetError(
-        f"{name} does not prove that it is the cluster on record ({why}); the connection was refused",
-        hint="People who run the bastion look at certificate-authority and tls-server-name in its kubeconfig.",
-    )
-
-
-def _silent(name: str, seconds: float | None = None) -> TargetError:
-    within = f" within {seconds:g} seconds" if seconds is not None else ""
-    return TargetError(f"{name} did not answer{within}")
-
-
-def _reason(error: BaseException) -> str:
-    if isinstance(error, OSError) and error.strerror:
-        return error.strerror.lower()
-    return str(error) or type(error).__name__
-
-
-def _object(content: bytes) -> dict[str, Any] | None:
-    try:
-        document = json.loads(content)
-    except (ValueError, RecursionError):
-        return None
-    return document if isinstance(document, dict) else None

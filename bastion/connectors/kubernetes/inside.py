@@ -12,14 +12,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from bastion.config.targets import KubernetesTarget
-from bastion.connectors.kubernetes.cluster import (
-    Cluster,
-    ClusterRefused,
-    Impersonated,
-    NotSpokenFor,
-    open_cluster,
-    pod_path,
-)
+from bastion.connectors.kubernetes.cluster import Cluster, open_cluster, pod_path
+from bastion.connectors.kubernetes.impersonation import Impersonated
+from bastion.connectors.kubernetes.refusals import ClusterRefused, NotSpokenFor
 from bastion.connectors.kubernetes.reviews import may
 from bastion.connectors.kubernetes.session import container_names
 from bastion.connectors.levels import Level, Place

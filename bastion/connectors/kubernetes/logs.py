@@ -8,7 +8,8 @@ import shlex
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 
-from bastion.connectors.kubernetes.cluster import Answer, Cluster, path_with, pod_path, refusal
+from bastion.connectors.kubernetes.cluster import Answer, Cluster, path_with, pod_path
+from bastion.connectors.kubernetes.refusals import refusal
 from bastion.errors import TargetError
 from bastion.sessions.pods import PodName
 from bastion.transport.request import SessionRequest

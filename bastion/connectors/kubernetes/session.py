@@ -8,8 +8,9 @@ from dataclasses import replace
 from typing import Any
 
 from bastion.config.targets import KubernetesTarget
-from bastion.connectors.kubernetes.cluster import Cluster, ClusterRefused, open_cluster_for, pod_path
+from bastion.connectors.kubernetes.cluster import Cluster, open_cluster_for, pod_path
 from bastion.connectors.kubernetes.logs import LogEnd, open_log
+from bastion.connectors.kubernetes.refusals import ClusterRefused
 from bastion.connectors.kubernetes.stream import PodEnd, open_stream
 from bastion.errors import TargetError
 from bastion.sessions.pods import PodName

@@ -15,8 +15,9 @@ from typing import Any
 from websockets.asyncio.client import ClientConnection
 from websockets.exceptions import ConnectionClosed
 
-from bastion.connectors.kubernetes.cluster import Cluster, ClusterRefused, path_with, pod_path
+from bastion.connectors.kubernetes.cluster import Cluster, path_with, pod_path
 from bastion.connectors.kubernetes.program import SHELL, program_of
+from bastion.connectors.kubernetes.refusals import ClusterRefused
 from bastion.errors import TargetError
 from bastion.sessions.pods import PodName
 from bastion.transport.request import SessionRequest
