@@ -16,7 +16,7 @@ from bastion.config.targets import KubernetesTarget
 from bastion.connectors.kubernetes.cluster import Cluster, open_cluster_for
 from bastion.kubectl.resource import ApiRequest
 from bastion.relay.limits import Activity, watch_limits
-from bastion.relay.relay import recording_failed
+from bastion.relay.relay import first_error, recording_failed
 from bastion.runtime.logs import printable
 from bastion.sessions.admission import Admission
 from bastion.sessions.session import AdmittedSession, Outcome
@@ -98,7 +98,7 @@ class ApiSession:
                 for task in (watching, losing, lingering, waking):
                     task.cancel()
         except* RecordingFailed as failures:
-            failure = failures.exceptions[0]
+            failure = first_error(failures)
         if failure is not None:
             return recording_failed(failure)
         if self.session.stopped.done():

@@ -25,7 +25,7 @@ from bastion.connectors.postgres.transcript import Keeping
 from bastion.errors import SessionRefused, TargetError
 from bastion.identity.person import Person
 from bastion.relay.limits import Activity, watch_limits
-from bastion.relay.relay import recording_failed
+from bastion.relay.relay import first_error, recording_failed
 from bastion.relay.services import Services
 from bastion.sessions.session import AdmittedSession, Client, Outcome
 from bastion.transport.endpoint import TcpEnd
@@ -157,7 +157,7 @@ class _Visit:
                 passing.cancel()
                 watching.cancel()
         except* (RecordingFailed, TargetError, Refused) as failures:
-            failure = _first(failures)
+            failure = first_error(failures)
         match failure:
             case RecordingFailed():
                 return recording_failed(failure)
@@ -189,9 +189,3 @@ class _Visit:
         if named == startup.parameters["user"] and named not in self._target.databases:
             named = ""
         return database_of(self._target, named)
-
-
-def _first(error: BaseException) -> BaseException:
-    while isinstance(error, BaseExceptionGroup):
-        error = error.exceptions[0]
-    return error

@@ -51,9 +51,7 @@ async def _tell_of_expiry(session: AdmittedSession, client: Listener) -> None:
     )
 
 
-async def _end_after(
-    session: AdmittedSession, client: Listener, longest: timedelta, warning: float
-) -> None:
+async def _end_after(session: AdmittedSession, client: Listener, longest: timedelta, warning: float) -> None:
     seconds = longest.total_seconds()
     lead = min(warning, seconds / 2)
     await asyncio.sleep(seconds - lead)
