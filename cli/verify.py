@@ -12,6 +12,7 @@ import click
 from cli.output import clean, is_coloured, json_option, print_json
 from cli.sessions import open_index
 from cli.settings import Settings, pass_settings
+from recorder.at_rest import Identity, read_identities
 from recorder.catalog import recordings
 from recorder.inspection import Finding, inspect
 from recorder.keys import VerifyKey, published_keys
@@ -27,11 +28,24 @@ from recorder.seals_check import hold_against, read_chain
     multiple=True,
     help="Public key of the recorder; several may be given. By default those of the configured bastion.",
 )
+@click.option(
+    "--identity",
+    "identity_files",
+    type=click.Path(dir_okay=False, path_type=Path),
+    multiple=True,
+    envvar="BASTION_AGE_IDENTITY",
+    help="age identity or private SSH key, for files that were encrypted with age (.age).",
+)
 @click.option("--all", "is_all", is_flag=True, help="All recordings of the configured bastion.")
 @json_option
 @pass_settings
 def verify(
-    settings: Settings, named: tuple[str, ...], key_files: tuple[Path, ...], is_all: bool, as_json: bool
+    settings: Settings,
+    named: tuple[str, ...],
+    key_files: tuple[Path, ...],
+    identity_files: tuple[Path, ...],
+    is_all: bool,
+    as_json: bool,
 ) -> int:
     """Prove that recordings were not changed since they were written.
 
@@ -43,7 +57,8 @@ def verify(
         raise click.UsageError("Name recordings by id or file, or say --all.")
     keys = _keys(settings, key_files)
     paths, missing = asyncio.run(_paths(settings, named, is_all))
-    findings = _verify(paths, keys, shows_progress=is_all and not as_json)
+    identities = [identity for file in identity_files for identity in read_identities(file)]
+    findings = _verify(paths, keys, identities, shows_progress=is_all and not as_json)
     if is_all:
         folder = settings.config.recordings_folder
         # Read last: what was sealed meanwhile has its entry.
@@ -90,10 +105,12 @@ def _is_file(text: str) -> bool:
     return "/" in text or bool(Path(text).suffix)
 
 
-def _verify(paths: Sequence[Path], keys: Sequence[VerifyKey], *, shows_progress: bool) -> list[Finding]:
+def _verify(
+    paths: Sequence[Path], keys: Sequence[VerifyKey], identities: Sequence[Identity], *, shows_progress: bool
+) -> list[Finding]:
     if not (shows_progress and sys.stderr.isatty()):
-        return [inspect(path, keys) for path in paths]
-    return [inspect(path, keys) for path in _with_progress(paths)]
+        return [inspect(path, keys, identities) for path in paths]
+    return [inspect(path, keys, identities) for path in _with_progress(paths)]
 
 
 def _with_progress(paths: Sequence[Path]) -> Iterator[Path]:

@@ -5,10 +5,11 @@ Beside the evidence in the file (`verify`) it looks at what stands around it: it
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from recorder.at_rest import Identity
 from recorder.catalog import is_live
 from recorder.keys import VerifyKey
 from recorder.names import is_id
@@ -27,14 +28,15 @@ class Finding:
     verdict: Verdict | None = None
 
 
-def inspect(path: Path, keys: Iterable[VerifyKey]) -> Finding:
+def inspect(path: Path, keys: Iterable[VerifyKey], identities: Sequence[Identity] = ()) -> Finding:
     """Verify the recording at *path*. FormatError when it cannot be read."""
-    verdict = verify_file(path, keys)
+    verdict = verify_file(path, keys, identities)
+    stem = path.name.partition(".")[0]
     state, reason, is_good = str(verdict.state), verdict.reason, verdict.state == "sealed"
-    if verdict.id is not None and is_id(path.stem) and verdict.id != path.stem:
+    if verdict.id is not None and is_id(stem) and verdict.id != stem:
         state, reason, is_good = (
             "changed",
-            f"the file is named {path.stem}, but it is the recording {verdict.id}",
+            f"the file is named {stem}, but it is the recording {verdict.id}",
             False,
         )
     elif verdict.state == "unsealed" and is_live(path):

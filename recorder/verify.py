@@ -15,11 +15,12 @@ away from the end of an unsealed recording: then 5 fails, and says so.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from recorder.at_rest import Identity, open_plain
 from recorder.errors import FormatError
 from recorder.examine import Examination, examine
 from recorder.keys import VerifyKey, by_id
@@ -57,10 +58,13 @@ class Verdict:
         return self.state == "sealed"
 
 
-def verify_file(path: Path, keys: Iterable[VerifyKey]) -> Verdict:
-    """Verify the recording at *path* with those *keys* that are trusted, retired ones among them."""
+def verify_file(path: Path, keys: Iterable[VerifyKey], identities: Sequence[Identity] = ()) -> Verdict:
+    """Verify the recording at *path* with those *keys* that are trusted, retired ones among them.
+
+    *identities* decrypt it where it is encrypted.
+    """
     try:
-        with path.open("rb", buffering=256 * 1024) as file:
+        with open_plain(path, identities) as file:
             return _judge(examine(file, by_id(keys)))
     except OSError as error:
         raise FormatError(f"{path} cannot be read: {error.strerror}") from error
