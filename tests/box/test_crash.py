@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import socket
 from pathlib import Path
 
@@ -65,9 +66,10 @@ def test_socket_is_for_the_box_alone_which_is_gone_with_a_killed_bastion_and_it_
         child.expect_exact("goes on")
         box = descendants(world.bastion.pid)
         assert len(box) >= 3
-        world.bastion.kill()
+        os.kill(world.bastion.pid, signal.SIGKILL)  # it alone
         wait_until(lambda: not any(map(is_running, box)), "the box gone")
         assert folder.exists()
+        world.bastion.kill()
         world.bastion.start()
     finally:
         child.close(force=True)
