@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
 
 import structlog
@@ -21,6 +22,7 @@ class Standing:
     def __init__(self, state: State, now: Callable[[], float]) -> None:
         self._state = state
         self._now = now
+        self._change = asyncio.Event()
 
     async def problem(self, serial: int) -> str | None:
         """Why the sign-in with this serial does not stand (fit for the person), or None if it does."""
@@ -35,9 +37,23 @@ class Standing:
         now = self._now() if grant is None else min(self._now(), grant.valid_before - 1)
         return grant_problem(grant, now, lock)
 
+    async def until_withdrawn(self, serial: int) -> str:
+        """Wait until the sign-in with this serial is revoked, or its user locked; says why."""
+        while True:
+            change = self._change
+            if (problem := await self.withdrawn(serial)) is not None:
+                return problem
+            await change.wait()
+
+    def changed(self) -> None:
+        """Have those who wait look again."""
+        self._change.set()
+        self._change = asyncio.Event()
+
 
 async def end_withdrawn_sessions(standing: Standing, live: LiveSessions) -> None:
-    """End each live session whose person was revoked or locked."""
+    """End each live session whose person was revoked or locked, and what else they do here."""
+    standing.changed()
     problems: dict[int, str | None] = {}
     for session in live.all():
         serial = session.person.serial

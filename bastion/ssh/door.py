@@ -104,7 +104,7 @@ class _Visit:
             case ToBuiltin(word, arguments):
                 await self._require_standing(person)
                 work = run_builtin(word, arguments, self._terminal, self._front, person, self._client)
-                return await self._builtin(work)
+                return await self._builtin(work, person)
             case ToTarget():
                 return await self._to_target(person, there)
             case ToPicker(words):
@@ -133,16 +133,22 @@ class _Visit:
         visible = self._front.admission.visible
         return route(self._username, self._channel.request, lambda name: visible(person, name) is not None)
 
-    async def _builtin(self, work: Coroutine[Any, Any, int]) -> Exited | None:
-        """Run a command of ours for as long as the client is there."""
+    async def _builtin(self, work: Coroutine[Any, Any, int], person: Person | None = None) -> Exited | None:
+        """Run a command of ours for as long as the client is there, and *person* is let in."""
         async with asyncio.TaskGroup() as group:
             working = group.create_task(_caught(work))
             leaving = group.create_task(self._channel.gone.wait())
-            await asyncio.wait({working, leaving}, return_when=asyncio.FIRST_COMPLETED)
-            leaving.cancel()
-            if not working.done():
-                working.cancel()
-                return None
+            ends: set[asyncio.Task[Any]] = {working, leaving}
+            if person is not None:
+                ends.add(losing := group.create_task(self._front.standing.until_withdrawn(person.serial)))
+            await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
+            problem = losing.result() if person is not None and losing.done() else ""
+            for task in ends:
+                task.cancel()
+        if problem and not self._channel.closed:
+            raise SessionRefused(problem)
+        if working.cancelled():
+            return None
         result = working.result()
         if isinstance(result, BaseException):
             raise result

@@ -49,6 +49,19 @@ def test_follower_sees_the_session_from_its_first_byte_to_its_end(world: World) 
     assert (followed["user"], followed["session"]) == ("carol", session)
 
 
+def test_follower_who_is_locked_sees_nothing_more(own_world: World) -> None:
+    world = own_world
+    ssh = running(world.certified("alice"), "read line; echo got $line; read line")
+    carol = world.certified("carol").popen("localhost", "follow", rows(world)[0]["id"])
+    read_until(carol, b"begun")
+    assert world.bastion.run("user", "lock", "carol", "--reason", "left us").status == 0
+    shown, errors = carol.communicate(timeout=10)
+    assert (shown, carol.returncode) == (b"", 77)
+    assert b"locked" in errors
+    assert ssh.poll() is None
+    ssh.communicate(timeout=20)
+
+
 def test_follower_who_may_not_see_the_session_is_refused(world: World) -> None:
     ssh = running(world.certified("alice"), "read line")
     done = world.certified("bob").run("localhost", "follow", rows(world)[0]["id"])
