@@ -120,7 +120,7 @@ class _Visit:
                 outcome = await self._pass_on(session, database, client, startup)
         finally:
             outcome = await asyncio.shield(self._services.admission.end(session, outcome))
-        if outcome.message:
+        if outcome.message and (self._proxy is None or self._proxy.is_between_messages):
             raise Refused("57P01" if outcome.ending != "target refused" else "08006", outcome.message)
 
     async def _pass_on(

@@ -105,6 +105,8 @@ class Proxy:
         self._answered = asyncio.Event()
         self._touch = touch
         self.has_left = False
+        self.is_between_messages = True
+        """Whether the client has been sent whole messages: words of ours amid a row would be its data."""
 
     def tell(self, text: str) -> None:
         """Words of ours for the person, which go along with what the server says next."""
@@ -173,6 +175,7 @@ class Proxy:
         while data:
             notices = self._notices()
             await self._record(self._transcript.server_says(data))
+            self.is_between_messages = self._transcript.server.is_between
             await client.write(notices + data)
             self._answered.set()
             data = await server.stream.read()
