@@ -18,6 +18,7 @@ from bastion.connectors.postgres.prepared import Field, Names, Portal, Prepared,
 from bastion.connectors.postgres.secrets import without_passwords
 from bastion.connectors.postgres.table import Table
 from bastion.runtime.logs import printable
+from bastion.transport.endpoint import merge
 from recorder.events import Event, Happened, Output, Scalar
 
 LONGEST_FACT = 64 * 1024
@@ -329,7 +330,7 @@ class Transcript:
 
     def _take(self) -> list[Event]:
         events, self._events = self._events, []
-        return events
+        return merge(events)
 
 
 def _numbered(parameters: Sequence[str]) -> dict[str, Scalar]:
