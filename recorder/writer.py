@@ -1,8 +1,8 @@
 """The thread that writes: bytes of all recordings, to their files, in the order they came.
 
-The event loop never waits for a disk. What is pending is written in one round; with durability "disk" the round ends
-with one fdatasync for each file touched, so that many sessions share the wait; then the callers hear of it. A file that
-failed once takes nothing more. Knows nothing of the format.
+The event loop waits for no disk, but half a millisecond for one that is quick. What is pending is written in one round;
+with durability "disk" the round ends with one fdatasync for each file touched, so that many sessions share the wait;
+then the callers hear of it. A file that failed once takes nothing more. Knows nothing of the format.
 """
 
 from __future__ import annotations
@@ -12,12 +12,18 @@ import errno
 import os
 import queue
 import threading
+import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal, TypeVar
 
 Durability = Literal["kernel", "disk"]
 T = TypeVar("T")
+
+SMALL = 4096
+"""Bytes that are written in no time, where the disk does not stall."""
+PATIENCE = 0.0005
+"""Seconds that the event loop waits for them at most."""
 
 
 @dataclass(slots=True, eq=False)
@@ -28,6 +34,12 @@ class OpenFile:
     failure: OSError | None = None
 
 
+def _taken() -> threading.Lock:
+    lock = threading.Lock()
+    lock.acquire()
+    return lock
+
+
 @dataclass(slots=True, eq=False)
 class _Job:
     file: OpenFile
@@ -35,6 +47,8 @@ class _Job:
     is_last: bool
     done: asyncio.Future[None]
     failure: OSError | None = None
+    written: threading.Lock = field(default_factory=_taken)
+    wants_telling: bool = True
 
 
 class Writer:
@@ -55,6 +69,7 @@ class Writer:
         self._reserve = reserve
         self._write = write
         self._sync = sync
+        self._is_quick = durability == "kernel"
         self._loop = asyncio.get_running_loop()
         self._jobs: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
         self._thread = threading.Thread(target=self._run, name="recorder", daemon=True)
@@ -63,8 +78,25 @@ class Writer:
     def submit(self, file: OpenFile, data: bytes, *, is_last: bool = False) -> asyncio.Future[None]:
         """Queue *data*; the future ends when it is as durable as promised, or with an OSError; the last closes."""
         job = _Job(file, data, is_last, self._loop.create_future())
+        is_quick = self._is_quick and not is_last and len(data) <= SMALL
+        job.wants_telling = not is_quick
         self._jobs.put(job)
+        if is_quick:
+            self._wait_briefly(job)
         return job.done
+
+    def _wait_briefly(self, job: _Job) -> None:
+        """Wait for a write that is over in microseconds: to be told of it by the event loop would take far longer.
+
+        A disk that takes its time is not waited for again before it has been quick.
+        """
+        if job.written.acquire(timeout=PATIENCE):
+            _tell([job])
+            return
+        self._is_quick = False
+        job.wants_telling = True  # from here on either the thread sees this, or we see that it has written
+        if job.written.acquire(blocking=False):
+            _tell([job])
 
     async def close(self) -> None:
         """Write what is pending and end the thread."""
@@ -79,9 +111,15 @@ class Writer:
                 pending.append(self._jobs.get())
             jobs = [job for job in pending if job is not None]
             is_open = len(jobs) == len(pending)
+            began = time.monotonic()
             self._write_round(jobs)
-            if jobs and not self._loop.is_closed():
-                self._loop.call_soon_threadsafe(_tell, jobs)
+            if self._durability == "kernel":
+                self._is_quick = time.monotonic() - began < PATIENCE
+            for job in jobs:
+                job.written.release()
+            untold = [job for job in jobs if job.wants_telling]
+            if untold and not self._loop.is_closed():
+                self._loop.call_soon_threadsafe(_tell, untold)
 
     def _write_round(self, jobs: list[_Job]) -> None:
         for job in jobs:
