@@ -65,6 +65,13 @@ def test_databases_are_those_that_rules_name(limited: str) -> None:
         connect(limited, "postgres")
 
 
+def pipelined(connection: psycopg.Connection[tuple[object, ...]], *statements: str) -> None:
+    """Ask for all of them at once; which of the calls hears of an error, timing decides."""
+    with connection.pipeline():
+        for statement in statements:
+            connection.execute(statement, prepare=True)
+
+
 def test_a_session_reads_and_does_not_write(orders: Orders, limited: str) -> None:
     with connect(limited, options="-c default_transaction_read_only=off") as connection:
         assert connection.execute("SELECT count(*) FROM items").fetchone() == (5000,)
@@ -76,12 +83,8 @@ def test_a_session_reads_and_does_not_write(orders: Orders, limited: str) -> Non
                 connection.execute(lifting, prepare=prepare)
         with pytest.raises(psycopg.errors.ReadOnlySqlTransaction, match="the bastion lets you read only"):
             connection.execute("BEGIN; SET TRANSACTION READ WRITE; DELETE FROM items")
-        with connection.pipeline() as pipeline:
-            connection.execute("SELECT 1")
-            connection.execute(lifting, prepare=True)
-            connection.execute("SELECT 2")
-            with pytest.raises(psycopg.errors.ReadOnlySqlTransaction):
-                pipeline.sync()
+        with pytest.raises(psycopg.errors.ReadOnlySqlTransaction):
+            pipelined(connection, "SELECT 1", lifting, "SELECT 2")
         connection.execute("ROLLBACK")
         assert connection.execute("SELECT count(*) FROM items").fetchone() == (5000,)
     told = [statement for statement in statements(orders.recorded()) if statement.text == lifting]

@@ -26,7 +26,7 @@ def connect(orders: Orders, **options: str) -> psycopg.Connection[tuple[object, 
 
 def test_psql_of_ones_own_just_works_and_replays_as_a_conversation(orders: Orders) -> None:
     done = orders.psql("-c", "SELECT id, name FROM items ORDER BY id LIMIT 2", "-c", "SELECT nothing")
-    assert done.stdout.splitlines()[2:4] == ["  1 | item 1", "  2 | item 2"]
+    assert done.stdout.splitlines()[2:4] == ["  1 | item 1", "  2 | item 2"], done.stderr
     assert 'column "nothing" does not exist' in done.stderr
     session = rows(orders.world)[0]
     assert (session["user"], session["target"], session["login"], session["action"], session["kind"]) == (
