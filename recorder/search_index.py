@@ -23,7 +23,7 @@ from recorder.search_lines import PARTS, Part, Stopped, TextLine
 
 FILE = "search.db"
 LOCK = "search.lock"
-SCHEMA = 2  # changes with the tables, or with what counts as a line: all is made anew
+SCHEMA = 3  # changes with the tables, or with what counts as a line: all is made anew
 
 BLOCK_LINES = 64
 BLOCK_CHARACTERS = 4096

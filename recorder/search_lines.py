@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Literal, NamedTuple, get_args
 
-from recorder.events import ErrorOutput, Happened, Input, Noted, Output, Resized
+from recorder.events import ErrorOutput, Happened, Input, Noted, Output, Resized, Scalar
 from recorder.lines import drawable
 from recorder.reader import Entry, open_recording
 from recorder.search_grid import LONGEST_LINE, OVERLAP
@@ -19,6 +19,8 @@ from recorder.search_typed import TypedLines
 Part = Literal["output", "input", "sql", "request", "connection"]
 PARTS: tuple[Part, ...] = get_args(Part)
 """What can be searched by itself: what was shown, what was typed, and what happened, by its word."""
+END = "end"
+"""The word for the end of what has lasted; its number says of what."""
 _HAPPENED: dict[str, Part] = {"sql": "sql", "request": "request", "connection": "connection"}
 
 
@@ -68,6 +70,7 @@ class _Lines:
             found.append(TextLine("input", time, text))
 
         self._found = found
+        self._openers: dict[Scalar, Part] = {}  # of what has begun and not ended, by its number
         self._shown = shown
         self._is_terminal = is_terminal
         # Without a terminal there is no width, and stdout and stderr do not meet on a screen.
@@ -95,10 +98,19 @@ class _Lines:
                 self._output.resize(drawable(columns or 80), drawable(rows or 24))
             case Noted():
                 self._shown(entry.time, entry.text)
-            case Happened(what) as happened if what in _HAPPENED:
-                self._found += [
-                    TextLine(_HAPPENED[what], entry.time, piece) for piece in _pieces(said(happened))
-                ]
+            case Happened() as happened:
+                if (part := self._part_of(happened)) is not None:
+                    self._found += [TextLine(part, entry.time, piece) for piece in _pieces(said(happened))]
+
+    def _part_of(self, happened: Happened) -> Part | None:
+        """What it belongs to; the end of something to what began it."""
+        number = happened.facts.get("id")
+        if happened.what == END:
+            return self._openers.pop(number, None)
+        part = _HAPPENED.get(happened.what)
+        if part is not None and number is not None:
+            self._openers[number] = part
+        return part
 
     def end(self) -> None:
         for part in (self._output, self._error, self._input):

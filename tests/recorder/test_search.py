@@ -117,7 +117,12 @@ async def test_what_happened_is_found_by_itself_with_its_particulars(store: Stor
         Happened("sql", "SELECT *\n  FROM payments WHERE id = $1", {"$1": "4711", "rows": 3, "error": None}),
         Happened("sql", "INSERT INTO t VALUES ('" + "x" * 9000 + "needle')"),
     )
-    request = await record(store, Happened("request", "delete pods/api-1 -n payments", {"status": 403}))
+    request = await record(
+        store,
+        Happened("request", "delete pods/api-1 -n payments", {"id": 1}),
+        Happened("end", "delete pods/api-1 -n payments: 403", {"id": 1, "status": 403}),
+        Happened("end", "of nothing", {"id": 2}),
+    )
     await record(store, Happened("something else", "payments"))
     (one,) = await found(store, Query(text="from payments where", part="sql"))
     assert (one.row.id, one.hits[0].part) == (sql, "sql")
@@ -126,6 +131,8 @@ async def test_what_happened_is_found_by_itself_with_its_particulars(store: Stor
     assert await ids(store, Query(text="needle", part="sql")) == [sql]
     assert await ids(store, Query(text="shown only", part="sql")) == []
     assert await ids(store, Query(text="payments", part="request")) == [request]
+    assert await ids(store, Query(text="status=403", part="request")) == [request]
+    assert await ids(store, "of nothing") == []
     assert sorted(await ids(store, "payments")) == sorted([sql, request])
 
 
