@@ -49,7 +49,8 @@ def play(
 ) -> int:
     """Replay the session ID (its first or last characters are enough) or a recording FILE.
 
-    Keys: space pauses, . steps, + and - change the speed, arrows and digits seek, q quits, ? shows all.
+    Keys: space pauses, . steps, + and - change the speed, arrows and digits seek, / looks for a text
+    (n and N: the next place, the last one), m and M go to notes of the bastion, q quits, ? shows all.
     Escape sequences that would act on this terminal, other than drawing, are left out.
     """
     path = Path(recording)

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from recorder.errors import FormatError
-from recorder.events import ErrorOutput, Output, Resized
+from recorder.events import ErrorOutput, Noted, Output, Resized
 from recorder.header import Header
 from recorder.names import SessionId
 from recorder.reader import Entry, Reader, open_recording
@@ -109,27 +109,41 @@ class Tape:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Survey:
-    """What must be known of a recording before it is played. *columns* and *rows* are the largest it had."""
+    """What must be known of a recording before it is played. *columns* and *rows* are the largest it had.
+
+    *markers* are the times of its notes.
+    """
 
     id: SessionId
     header: Header
     length: float
     columns: int
     rows: int
+    markers: tuple[float, ...] = ()
 
 
 def survey(path: Path) -> Survey:
     """Read the recording at *path* once through, as far as it can be read; FormatError when it is none."""
     with open_recording(path) as reader:
         length, columns, rows = 0.0, reader.header.columns, reader.header.rows
+        markers: list[float] = []
         try:
             for entry in reader:
                 length = entry.time
                 if isinstance(entry.event, Resized):
                     columns, rows = max(columns, entry.event.columns), max(rows, entry.event.rows)
+                elif isinstance(entry.event, Noted):
+                    markers.append(entry.time)
         except FormatError:
             pass  # the player comes to it, and says so
-        return Survey(id=reader.id, header=reader.header, length=length, columns=columns, rows=rows)
+        return Survey(
+            id=reader.id,
+            header=reader.header,
+            length=length,
+            columns=columns,
+            rows=rows,
+            markers=tuple(markers),
+        )
 
 
 def shown_text(path: Path, *, restores: bool) -> Iterator[str]:

@@ -13,8 +13,10 @@ from pathlib import Path
 
 from recorder.events import ErrorOutput, Output
 from recorder.playback import DEFAULT_IDLE_LIMIT, Pace, Survey, Tape, survey
+from recorder.player_search import JUST_AFTER, Places, places_of
 from recorder.player_stage import Stage
 from recorder.player_status import Status, clock, too_small, who
+from recorder.search_lines import Stopped
 from recorder.terminal import Terminal, size_of
 from recorder.terminal.abilities import abilities_of
 from recorder.terminal.keyboard import Key, KeyDecoder, read_keys
@@ -24,6 +26,7 @@ _PIECE_CHARACTERS = 64 * 1024
 _PIECE_ENTRIES = 512
 _TICK = 0.25
 _NOTICE_SECONDS = 2.0
+_LONGEST_TEXT = 200
 
 
 class Player:
@@ -56,7 +59,7 @@ class Player:
         """
         found = await asyncio.to_thread(survey, self._path)
         with self._path.open("rb", buffering=256 * 1024) as file:
-            replay = _Replay(found, Tape(file), self._terminal, self._pace, self._monotonic)
+            replay = _Replay(self._path, found, Tape(file), self._terminal, self._pace, self._monotonic)
             await replay.run(self._start)
 
 
@@ -64,8 +67,15 @@ class _Replay:
     """One replay: reading keys changes what is wanted, playing does it."""
 
     def __init__(
-        self, found: Survey, tape: Tape, terminal: Terminal, pace: Pace, monotonic: Callable[[], float]
+        self,
+        path: Path,
+        found: Survey,
+        tape: Tape,
+        terminal: Terminal,
+        pace: Pace,
+        monotonic: Callable[[], float],
     ) -> None:
+        self._path = path
         self._monotonic = monotonic
         self._found = found
         self._tape = tape
@@ -81,6 +91,11 @@ class _Replay:
         self._wants_step = False
         self._wants_keys = False
         self._was_paused = False
+        self._prompt: str | None = None
+        self._wanted: str | None = None  # a text that is to be looked for
+        self._places = Places("", ())
+        self._marks = Places("note", [time + JUST_AFTER for time in found.markers])
+        self._place = ""
         self._is_over = False
         self._last_tick = float("-inf")
 
@@ -123,6 +138,8 @@ class _Replay:
             head = self._tape.head
             if self._goal is not None:
                 await self._go_to(self._goal)
+            elif self._wanted is not None:
+                await self._look_for(self._wanted)
             elif self._wants_step:
                 await self._step()
             elif head is None and not self._pace.is_paused:
@@ -176,6 +193,25 @@ class _Replay:
         self._pace.jump(self._shown)
         await self._write("".join(pieces))
 
+    async def _look_for(self, text: str) -> None:
+        """Find the places of *text*, and go to the next one. The viewer may quit meanwhile."""
+        self._wanted, self._place = None, f"looking for {text} …"
+        await self._show_status()
+        try:
+            self._places = await asyncio.to_thread(places_of, self._path, text, lambda: self._is_over)
+        except Stopped:
+            return
+        self._place = "" if self._places.times else f"{text}: not found"
+        self._go_to_place(self._places, 1)
+
+    def _go_to_place(self, places: Places, step: int) -> None:
+        """Go to the next of *places*, or the last one, and stay there."""
+        number = places.following(self._position, step)
+        if number is not None:
+            self._place = places.told(number)
+            self._pace.pause(True)
+            self._seek(places.times[number])
+
     async def _go_to_here(self) -> None:
         self._goal = self._pace.position
         await self._go_to(self._goal)
@@ -203,6 +239,8 @@ class _Replay:
             size=self._stage.size,
             room=size_of(self._terminal),
             note=self._stage.note,
+            prompt=self._prompt,
+            place=self._place,
         )
         await self._write(keys + self._stage.status(status.line(self._look)))
 
@@ -216,7 +254,9 @@ class _Replay:
         self._changed.set()
 
     def _press(self, key: Key | str) -> None:
-        if key in ("q", Key.INTERRUPT, Key.END_OF_INPUT):
+        if self._prompt is not None and key not in (Key.INTERRUPT, Key.END_OF_INPUT):
+            self._type(key, self._prompt)
+        elif key in ("q", Key.INTERRUPT, Key.END_OF_INPUT):
             self._is_over = True
         elif self._wants_keys:
             self._wants_keys = False
@@ -228,6 +268,27 @@ class _Replay:
             self._seek(self._position + _SEEKS[key])
         elif key in _OTHERS:
             _OTHERS[key](self)
+
+    def _ask_text(self) -> None:
+        self._was_paused, self._prompt = self._pace.is_paused, ""
+        self._pace.pause(True)
+
+    def _type(self, key: Key | str, typed: str) -> None:
+        """A key while a text to look for is typed."""
+        match key:
+            case str():
+                self._prompt = (typed + key)[:_LONGEST_TEXT]
+            case Key.BACKSPACE:
+                self._prompt = typed[:-1]
+            case Key.DELETE_LINE:
+                self._prompt = ""
+            case Key.ENTER | Key.ESCAPE:
+                self._prompt = None
+                if key is Key.ENTER and typed:
+                    self._wanted = typed
+                else:
+                    self._pace.pause(self._was_paused)
+                self._redraw()
 
     @property
     def _position(self) -> float:
@@ -290,5 +351,10 @@ _OTHERS: dict[Key | str, Callable[[_Replay], None]] = {
     "<": lambda replay: replay._pace.faster(-1),
     "i": _Replay._toggle_idle_limit,
     "?": _Replay._show_keys,
+    "/": _Replay._ask_text,
+    "n": lambda replay: replay._go_to_place(replay._places, 1),
+    "N": lambda replay: replay._go_to_place(replay._places, -1),
+    "m": lambda replay: replay._go_to_place(replay._marks, 1),
+    "M": lambda replay: replay._go_to_place(replay._marks, -1),
     Key.REDRAW: _Replay._redraw,
 }

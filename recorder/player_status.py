@@ -15,6 +15,8 @@ KEYS = (
     ("i", "shorten pauses, or not"),
     ("Left Right", "5 seconds back, on"),
     ("[ ]", "a minute back, on (Shift-Left, -Right)"),
+    ("/", "look for a text; n N: next place, last one"),
+    ("m M", "next note of the bastion, last one"),
     ("0 to 9", "to 0% to 90%"),
     ("Ctrl-L", "draw again"),
     ("q, Ctrl-C", "quit"),
@@ -34,9 +36,15 @@ class Status:
     size: tuple[int, int] | None
     room: tuple[int, int]
     note: str
+    prompt: str | None = None
+    """What is being typed to be looked for."""
+    place: str = ""
+    """Which place of what was looked for this is."""
 
     def line(self, look: Abilities) -> str:
         """One line that fits the terminal, the last column left free."""
+        if self.prompt is not None:
+            return fit(cut(f" /{plain(self.prompt)}", self.room[0] - 1), max(self.room[0] - 1, 0))
         parts = [f"{clock(self.position)} / {clock(self.length)}"]
         if self.is_paused:
             parts.append("paused")
@@ -48,7 +56,12 @@ class Status:
             parts.append(too_small(self.size, self.room) or "x".join(map(str, self.size)))
         parts += [
             part
-            for part in (plain(self.who), f"note: {plain(self.note)}" if self.note else "", "? keys")
+            for part in (
+                plain(self.place),
+                plain(self.who),
+                f"note: {plain(self.note)}" if self.note else "",
+                "? keys",
+            )
             if part
         ]
         return fit(

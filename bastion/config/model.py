@@ -126,8 +126,8 @@ class Recording(Section):
     )
     result_rows: Annotated[int, Field(ge=0)] = Field(
         1000,
-        description="Rows that the recording shows of each result that a person's own database client gets; of the others it"
-        " keeps number, size and SHA-256.",
+        description="Rows that the recording shows of each result that a person's own database client gets; of the"
+        " others it keeps number, size and SHA-256.",
     )
     result_bytes: Annotated[int, Field(ge=0)] = Field(
         1_000_000, description="The same, as bytes: no more rows are shown of a result that is larger."

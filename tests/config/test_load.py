@@ -54,7 +54,7 @@ def test_relative_paths_count_from_the_folder_of_their_file(write: Write, tmp_pa
     assert config.state_file == tmp_path / "data" / "state.db"
     assert config.recordings_folder == Path("/srv/recordings")
     assert config.issuers[0].client_secret_file == tmp_path / "corp.secret"
-    assert config.targets[0].key_file == tmp_path / "targets.d" / "a.key"
+    assert config.targets[0].private_files == [tmp_path / "targets.d" / "a.key"]
 
 
 def test_paths_are_absolute_whatever_the_working_folder(

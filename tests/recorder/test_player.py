@@ -286,3 +286,49 @@ async def test_a_long_recording_lets_others_run_while_it_is_wound_on(show: Show)
     await show.play(start=500.0)
     ticking.cancel()
     assert ticks > 10
+
+
+async def test_a_text_is_looked_for_and_its_places_follow_each_other(show: Show) -> None:
+    show.record(*[[Output(b"line %d %s\r\n" % (n, b"needle" if n % 30 == 10 else b""))] for n in range(100)])
+    terminal = ScriptedTerminal(b"/Needlx\x7fe\r", columns=120, rows=30)
+    playing = start(show.player(terminal).run())
+    await terminal.until("/Needle: 1 of 3")
+    assert "line 10 needle" in terminal.text()
+    assert "line 12" not in terminal.text()
+    ways = [(b"n", 2, 40), (b"n", 3, 70), (b"n", 1, 10), (b"N", 3, 70)]
+    for key, place, line in ways:
+        terminal.take()
+        terminal.type(key)
+        await terminal.until(f"/Needle: {place} of 3")
+        assert f"line {line} needle" in terminal.text()
+    terminal.type(b"/nothing\r")
+    await terminal.until("nothing: not found")
+    terminal.type(b"q")
+    await playing
+
+
+async def test_notes_of_the_bastion_are_gone_to(show: Show) -> None:
+    batches: list[list[Event]] = [[Output(b"line %d\r\n" % n)] for n in range(50)]
+    batches[20].append(Noted("the first"))
+    batches[40].append(Noted("the second"))
+    show.record(*batches)
+    terminal = ScriptedTerminal(b"mm", columns=120, rows=30)
+    playing = start(show.player(terminal).run())
+    await terminal.until("note 2 of 2")
+    await terminal.until("note: the second")
+    terminal.take()
+    terminal.type(b"M")
+    await terminal.until("note: the first")
+    assert "line 20" in terminal.text() and "line 21" not in terminal.text()
+    terminal.type(b"q")
+    await playing
+
+
+async def test_a_search_that_is_given_up_changes_nothing(show: Show) -> None:
+    show.record([Output(b"one")], [Output(b"two")])
+    terminal = ScriptedTerminal(b"/q\x1b", rows=30)
+    playing = start(show.player(terminal).run())
+    await terminal.until(" /q")
+    await show.turn(terminal, "two")
+    await playing
+    assert "not found" not in terminal.text()
