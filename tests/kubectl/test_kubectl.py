@@ -6,6 +6,7 @@ import json
 import os
 import re
 import shutil
+import socket
 import subprocess
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -42,7 +43,7 @@ logins = ["{user}"]
 
 [policy.rules.kubernetes]
 verbs = ["*"]
-resources = ["*", "secrets", "pods/attach"]
+resources = ["*", "secrets", "pods/attach", "pods/portforward"]
 
 [[policy.rules]]
 name = "clusters of developers"
@@ -425,3 +426,27 @@ def test_kubeconfigs_outlive_a_rotation_of_the_tls_authority(clusters: World) ->
         assert "-----BEGIN CERTIFICATE-----" in rotated.text, rotated.errors
         wait_until(lambda: now() != old, "a kubeconfig with the new certificate")
         assert "api-7d9" in kubectl("get", "pods").text
+
+
+def test_port_forward_carries_connections_where_a_rule_names_it(clusters: World, kubectl: Kubectl) -> None:
+    port = free_port()
+    forwarding = kubectl.popen("port-forward", "pod/api-7d9", f"{port}:80")
+    try:
+        wait_until(lambda: _listens(port), "kubectl listening")
+        for text in (b"first", b"second"):
+            with socket.create_connection(("127.0.0.1", port), timeout=10) as connection:
+                connection.sendall(text)
+                assert connection.recv(100) == text.upper()
+    finally:
+        end(forwarding)
+    wait_until(
+        lambda: any(b"FIRST" in streams(path).output for path in clusters.recordings[-3:]),
+        "the bytes on record",
+    )
+
+
+def test_port_forward_is_off_where_no_rule_names_it(clusters: World) -> None:
+    with connected(clusters.certified("bob")) as kubectl:
+        done = kubectl("port-forward", "pod/api-7d9", f"{free_port()}:80")
+    assert done.status
+    assert "pods/portforward" in done.errors

@@ -11,7 +11,8 @@ It is no cluster, and differs from one at least in this:
 - a RoleBinding grants what developers have here, whatever role it names;
 - tables have five columns for everything; label selectors know `=` and field selectors `metadata.name=` only;
 - a `continue` token is an offset and does not remember the version of the list; watches begin with what is there;
-- HTTP/1.1 and WebSockets only: no HTTP/2, no SPDY (400, as a request without an upgrade gets it), no portforward;
+- HTTP/1.1 and WebSockets only: no HTTP/2, no SPDY but in a WebSocket for port-forward (`portforward.py`), behind which
+  is a program that speaks in capitals;
 - tokens and client certificates are told apart, and nothing checks when they expire; one user may be both;
 - audit is a Python list, `Double.seen`.
 
@@ -35,6 +36,7 @@ from typing import Any, Self
 
 from aiohttp import WSMsgType, web
 
+from tests.kubernetes import portforward
 from tests.kubernetes.api import NAMES, Asked, NotUnderstood, asked, group_list, resource_list, review_of
 from tests.kubernetes.containers import V4, V5, Programs, run
 from tests.kubernetes.pki import Pki
@@ -48,7 +50,7 @@ TOKEN = "the-bastions-own-token-for-the-double"
 DEVELOPER = (
     rule("get list watch", "pods namespaces configmaps"),
     rule("get", "pods/log"),
-    rule("get create", "pods/exec pods/attach"),
+    rule("get create", "pods/exec pods/attach pods/portforward"),
     rule("create update patch delete", "configmaps secrets"),
     rule("get", "secrets"),
 )
@@ -246,6 +248,14 @@ class Double:
             )
         if want.resource in ("selfsubjectaccessreviews", "selfsubjectreviews"):
             return await self._review(request, want, user)
+        if want.subresource == "portforward":
+            socket = web.WebSocketResponse(protocols=(portforward.PROTOCOL,), max_msg_size=0, heartbeat=None)
+            if not socket.can_prepare(request):
+                raise Refused(400, "BadRequest", "Upgrade request required")
+            self._pod(want)
+            await socket.prepare(request)
+            await portforward.forward(socket)
+            return socket
         if want.subresource in ("exec", "attach"):
             return await self._stream(request, want)
         if want.subresource == "log":
