@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import secrets
+import struct
 from dataclasses import dataclass
 
 from bastion.config.targets import PostgresAccount, PostgresTarget
 from bastion.connectors.postgres.server import send_cancel
 
-KEY_SIZE = 8
-"""Bytes: a process id and a number, as protocol 3.0 has them."""
+_PROCESSES = 1 << 31
+"""Process ids are below; drivers take them for signed numbers of 32 bits, and show them."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -29,8 +30,8 @@ class CancelKeys:
         self._known: dict[bytes, Cancellable] = {}
 
     def add(self, connection: Cancellable) -> bytes:
-        """A key of ours for *connection*."""
-        key = secrets.token_bytes(KEY_SIZE)
+        """A key of ours for *connection*: 8 bytes, a process id and a number, as protocol 3.0 has them."""
+        key = struct.pack("!I", 1 + secrets.randbelow(_PROCESSES - 1)) + secrets.token_bytes(4)
         self._known[key] = connection
         return key
 
