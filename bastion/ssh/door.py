@@ -104,7 +104,9 @@ class _Visit:
             case ToBuiltin(word, arguments):
                 await self._require_standing(person)
                 work = run_builtin(word, arguments, self._terminal, self._front, person, self._client)
-                return await self._builtin(work, person)
+                return await self._builtin(
+                    work, None if word == "logout" else person
+                )  # it ends what lets it in
             case ToTarget():
                 return await self._to_target(person, there)
             case ToPicker(words):
