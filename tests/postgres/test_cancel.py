@@ -1,7 +1,7 @@
 """Keys to cancel with."""
 
 from bastion.config.targets import PostgresAccount, PostgresTarget
-from bastion.connectors.postgres.cancel import Cancellable, CancelKeys
+from bastion.connectors.postgres.cancel import CancelKeys, Cancellable
 
 
 def test_process_ids_are_positive_for_drivers_that_take_them_for_signed() -> None:
