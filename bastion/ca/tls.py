@@ -8,9 +8,7 @@ that clients are given.
 
 from __future__ import annotations
 
-import os
 import ssl
-import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -19,9 +17,10 @@ from pathlib import Path
 from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.hashes import SHA256
-from cryptography.hazmat.primitives.serialization import BestAvailableEncryption, Encoding, PrivateFormat
+from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
+from bastion.runtime.tls import load_pair
 from bastion.state.ca_keys import CaKey
 from bastion.state.grants import BACKDATED
 
@@ -80,7 +79,7 @@ class TlsAuthority:
         context.options |= ssl.OP_NO_RENEGOTIATION
         if protocols:
             context.set_alpn_protocols(list(protocols))
-        _load(context, key, chain)
+        load_pair(context, key, "".join(each.public_bytes(Encoding.PEM).decode() for each in chain))
         return context
 
 
@@ -166,16 +165,3 @@ def _ca_name(key: CaKey) -> x509.Name:
 
 def _time(seconds: float) -> datetime:
     return datetime.fromtimestamp(int(seconds), UTC)
-
-
-def _load(
-    context: ssl.SSLContext, key: ec.EllipticCurvePrivateKey, chain: Sequence[x509.Certificate]
-) -> None:
-    """Give *context* its key. The ssl module takes files only: the key in this one is of no use to who finds it."""
-    password = os.urandom(32).hex().encode()
-    content = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, BestAvailableEncryption(password))
-    content += b"".join(certificate.public_bytes(Encoding.PEM) for certificate in chain)
-    with tempfile.NamedTemporaryFile() as file:
-        file.write(content)
-        file.flush()
-        context.load_cert_chain(file.name, password=password)

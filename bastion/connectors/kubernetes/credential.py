@@ -12,7 +12,6 @@ import os
 import pwd
 import re
 import ssl
-import tempfile
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -20,15 +19,11 @@ from pathlib import Path
 from typing import Any
 
 import structlog
-from cryptography.hazmat.primitives.serialization import (
-    BestAvailableEncryption,
-    Encoding,
-    PrivateFormat,
-    load_pem_private_key,
-)
+from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
 from bastion.errors import ConfigError
 from bastion.runtime.secrets import Secret
+from bastion.runtime.tls import load_pair
 
 log = structlog.get_logger()
 
@@ -51,15 +46,9 @@ class Certificate:
 
     def load_into(self, context: ssl.SSLContext) -> None:
         """Have *context* show it. Raises ConfigError."""
-        password = os.urandom(32).hex().encode()
         try:
             key = load_pem_private_key(self.key.reveal().encode(), password=None)
-            content = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, BestAvailableEncryption(password))
-            # The ssl module takes files only: the key in this one is of no use to who finds it.
-            with tempfile.NamedTemporaryFile() as file:
-                file.write(content + self.chain.encode())
-                file.flush()
-                context.load_cert_chain(file.name, password=password)
+            load_pair(context, key, self.chain)
         except (ValueError, TypeError, ssl.SSLError):
             raise ConfigError(
                 "the client certificate and key for the cluster do not make a pair in PEM"
