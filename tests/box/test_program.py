@@ -44,13 +44,13 @@ def text(events: list[Event], kind: type[Output] | type[ErrorOutput] = Output) -
     return b"".join(event.data for event in events if isinstance(event, kind)).decode()
 
 
-async def until(end: ProgramEnd, words: str) -> str:
+async def until(end: ProgramEnd, words: str, kind: type[Output | ErrorOutput] = Output) -> str:
     seen = ""
     async with asyncio.timeout(PATIENCE):
         while words not in seen:
             events = await end.receive()
             assert events, f"it ended before {words!r}: {seen[-500:]}"
-            seen += text(events)
+            seen += text(events, kind)
     return seen
 
 
@@ -106,8 +106,8 @@ async def test_signal_to_interrupt_cancels_the_statement(psql: Psql) -> None:
     """Not on a terminal it ends the script, too, as it does anywhere."""
     async with psql.inside("-At", pty=None) as conversation:
         end = conversation.end
-        await end.deliver([Input(b"SELECT 'begun';\nSELECT pg_sleep(60);\n")])
-        await until(end, "begun")
+        await end.deliver([Input(b"DO $$ BEGIN RAISE NOTICE 'begun'; PERFORM pg_sleep(60); END $$;\n")])
+        await until(end, "begun", ErrorOutput)  # the server is in the statement that is to be cancelled
         await end.deliver([Signalled("STOP"), Signalled("NO SUCH")])  # which nobody may send
         await end.deliver([Signalled("INT")])
         events = await everything(end)

@@ -186,10 +186,9 @@ def test_call_of_a_function_by_its_number_is_refused_and_the_session_goes_on(ord
 
 def test_cancel_ends_the_statement_and_keeps_the_session(orders: Orders) -> None:
     with connect(orders) as connection:
-        canceller = threading.Timer(0.2, connection.cancel)
-        canceller.start()
+        connection.add_notice_handler(lambda _: threading.Thread(target=connection.cancel).start())
         with pytest.raises(psycopg.errors.QueryCanceled):
-            connection.execute("SELECT pg_sleep(60)")
+            connection.execute("DO $$ BEGIN RAISE NOTICE 'begun'; PERFORM pg_sleep(60); END $$")
         assert connection.execute("SELECT 'after'").fetchone() == ("after",)
     assert statements(orders.recorded())[0].facts["sqlstate"] == "57014"
 

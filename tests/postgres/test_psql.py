@@ -64,8 +64,8 @@ def test_person_works_in_it_as_anywhere(orders: Orders, psql: pexpect.spawn[str]
 
 
 def test_ctrl_c_cancels_the_statement_and_the_session_goes_on(psql: pexpect.spawn[str]) -> None:
-    psql.sendline("SELECT pg_sleep(60);")
-    psql.expect_exact("pg_sleep(60);")
+    psql.sendline("DO $$ BEGIN RAISE NOTICE 'it has %', 'begun'; PERFORM pg_sleep(60); END $$;")
+    psql.expect_exact("it has begun")
     for key in ("\x03", "\x1c", "\x1a"):  # Ctrl-\ and Ctrl-Z do nothing
         psql.send(key)
     psql.expect_exact("canceling statement due to user request")
