@@ -8,13 +8,12 @@ from __future__ import annotations
 
 import json
 
+from bastion.connectors.kubernetes.channels import CLOSE, RESIZE, STATUS, STDERR, STDIN, STDOUT, V5
 from bastion.kubectl.status import exit_status, failed
 from bastion.kubectl.websocket import WebSocketEnd
 from bastion.sessions.session import Outcome
 from recorder.events import ErrorOutput, Event, Exited, Input, InputEnded, Output, Resized
 
-V5, V4 = "v5.channel.k8s.io", "v4.channel.k8s.io"
-_STDIN, _STDOUT, _STDERR, _STATUS, _RESIZE, _CLOSE = 0, 1, 2, 3, 4, 255
 _LONGEST_SIZE = 200
 
 
@@ -27,9 +26,9 @@ class StreamEnd(WebSocketEnd):
     def message(self, event: Event) -> bytes | None:
         match event:
             case Output(data):
-                return bytes([_STDOUT]) + data
+                return bytes([STDOUT]) + data
             case ErrorOutput(data):
-                return bytes([_STDERR]) + data
+                return bytes([STDERR]) + data
             case _:
                 return None  # how it ended is told last, after the recording is sealed
 
@@ -39,7 +38,7 @@ class StreamEnd(WebSocketEnd):
                 said = exit_status(status)
             case _:
                 said = failed(outcome.message or f"the session ended: {outcome.ending}")
-        return bytes([_STATUS]) + said
+        return bytes([STATUS]) + said
 
 
 def events_of(message: bytes, *, has_ends: bool) -> list[Event]:
@@ -47,12 +46,12 @@ def events_of(message: bytes, *, has_ends: bool) -> list[Event]:
     if not message:
         return []
     stream, data = message[0], message[1:]
-    if stream == _STDIN:
+    if stream == STDIN:
         return [Input(data)] if data else []
-    if stream == _RESIZE:
+    if stream == RESIZE:
         return [_size(data)]
-    if stream == _CLOSE and has_ends and len(data) == 1:
-        return [InputEnded()] if data[0] == _STDIN else []
+    if stream == CLOSE and has_ends and len(data) == 1:
+        return [InputEnded()] if data[0] == STDIN else []
     raise ValueError(f"nobody sends on stream {stream}")
 
 

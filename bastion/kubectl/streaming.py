@@ -9,13 +9,14 @@ from __future__ import annotations
 import asyncio
 
 from bastion.config.targets import KubernetesTarget
+from bastion.connectors.kubernetes.channels import V4, V5
 from bastion.errors import SessionRefused
 from bastion.identity.person import Person
 from bastion.kubectl.exchange import Exchange
 from bastion.kubectl.http import Refused
 from bastion.kubectl.session import ApiSession
 from bastion.kubectl.status import Refusal
-from bastion.kubectl.stream import V4, V5, StreamEnd
+from bastion.kubectl.stream import StreamEnd
 from bastion.kubectl.tunnel import REQUEST, TunnelEnd, TunnelOpener
 from bastion.kubectl.upgrade import streams_of
 from bastion.kubectl.websocket import Opening, handshake_problem, offered

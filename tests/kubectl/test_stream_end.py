@@ -12,8 +12,9 @@ import pytest
 from websockets.frames import Close, Frame, Opcode
 
 from bastion.ca.tls import TlsAuthority
+from bastion.connectors.kubernetes.channels import V5
 from bastion.kubectl.http import Conversation
-from bastion.kubectl.stream import V5, StreamEnd
+from bastion.kubectl.stream import StreamEnd
 from bastion.kubectl.websocket import LARGEST_MESSAGE, Opening
 from bastion.sessions.session import Outcome
 from bastion.transport.endpoint import TcpEnd

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import pytest
 
+from bastion.connectors.kubernetes.channels import V4, V5
 from bastion.kubectl.http import Head
 from bastion.kubectl.resource import understand
-from bastion.kubectl.stream import V4, V5, events_of
+from bastion.kubectl.stream import events_of
 from bastion.kubectl.upgrade import Streams, streams_of
 from bastion.kubectl.websocket import handshake_problem, offered
 from recorder.events import Event, Input, InputEnded, Resized

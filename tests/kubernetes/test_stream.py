@@ -11,11 +11,12 @@ from typing import Any
 import pytest
 from aiohttp import web
 
+from bastion.connectors.kubernetes.channels import V4, V5
 from bastion.connectors.kubernetes.cluster import Cluster, open_cluster
 from bastion.connectors.kubernetes.impersonation import Impersonated
 from bastion.connectors.kubernetes.program import SHELL, words_of
 from bastion.connectors.kubernetes.session import container_names, with_container
-from bastion.connectors.kubernetes.stream import LARGEST_PIECE, V4, V5, PodEnd, open_stream
+from bastion.connectors.kubernetes.stream import LARGEST_PIECE, PodEnd, open_stream
 from bastion.errors import TargetError
 from bastion.sessions.pods import PodName
 from bastion.transport.request import Pty, SessionRequest

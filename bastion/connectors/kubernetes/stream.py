@@ -15,6 +15,7 @@ from typing import Any
 from websockets.asyncio.client import ClientConnection
 from websockets.exceptions import ConnectionClosed
 
+from bastion.connectors.kubernetes.channels import CLOSE, RESIZE, STDIN, V4, V5
 from bastion.connectors.kubernetes.cluster import Cluster, path_with, pod_path
 from bastion.connectors.kubernetes.program import SHELL, program_of
 from bastion.connectors.kubernetes.refusals import ClusterRefused
@@ -22,9 +23,6 @@ from bastion.errors import TargetError
 from bastion.sessions.pods import PodName
 from bastion.transport.request import SessionRequest
 from recorder.events import ErrorOutput, Event, Exited, Input, InputEnded, Killed, Output, Resized, Signalled
-
-V5, V4 = "v5.channel.k8s.io", "v4.channel.k8s.io"
-_STDIN, _STDOUT, _STDERR, _STATUS, _RESIZE, _CLOSE = 0, 1, 2, 3, 4, 255
 
 LARGEST_PIECE = 32 * 1024
 """Bytes of input in one message, as kubectl cuts them."""
@@ -73,16 +71,16 @@ class PodEnd:
         match event:
             case Input(data):
                 for start in range(0, len(data), LARGEST_PIECE):
-                    await self._socket.send(bytes([_STDIN]) + data[start : start + LARGEST_PIECE])
+                    await self._socket.send(bytes([STDIN]) + data[start : start + LARGEST_PIECE])
             case InputEnded() if self._has_ends:
-                await self._socket.send(bytes([_CLOSE, _STDIN]))
+                await self._socket.send(bytes([CLOSE, STDIN]))
             case Resized(columns, rows) if (
                 self._has_terminal and 0 < min(columns, rows) <= max(columns, rows) < 1 << 16
             ):
                 size = json.dumps({"Width": columns, "Height": rows})
-                await self._socket.send(bytes([_RESIZE]) + size.encode())
+                await self._socket.send(bytes([RESIZE]) + size.encode())
             case Signalled(name) if self._has_terminal and name in _KEYS:
-                await self._socket.send(bytes([_STDIN]) + _KEYS[name])
+                await self._socket.send(bytes([STDIN]) + _KEYS[name])
             case _:
                 pass  # other signals, breaks, and in v4 the end of input: the protocol has no word for them
 
