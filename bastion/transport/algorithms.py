@@ -14,9 +14,9 @@ KEY_EXCHANGE: Final = (
     "diffie-hellman-group16-sha512",
     "diffie-hellman-group18-sha512",
 )
+FASTEST_ENCRYPTION: Final = ("aes128-gcm@openssh.com", "aes256-gcm@openssh.com")
 ENCRYPTION: Final = (
-    "aes128-gcm@openssh.com",
-    "aes256-gcm@openssh.com",
+    *FASTEST_ENCRYPTION,
     "chacha20-poly1305@openssh.com",
     "aes256-ctr",
     "aes128-ctr",

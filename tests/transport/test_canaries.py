@@ -109,6 +109,21 @@ def test_certificate_has_the_private_fields_we_read() -> None:
     assert certificate.signing_key.public_data == authority.public_data
 
 
+def test_key_exchange_has_the_private_fields_we_read_and_set() -> None:
+    source = inspect.getsource(connection.SSHConnection)
+    for name in (
+        "_client_version",
+        "_client_kexinit",
+        "_enc_algs",
+        "_enc_alg_cs",
+        "_enc_alg_sc",
+        "_rekey_bytes",
+    ):
+        assert f"self.{name} = " in source
+    assert "self._rekey_bytes_sent >= self._rekey_bytes" in source
+    assert "enc_algs = NameList(self._enc_algs)" in source
+
+
 def test_asyncssh_still_takes_empty_principals_for_everybody() -> None:
     """If it no longer does, our own check in the hook may go."""
     authority, key = (asyncssh.generate_private_key("ssh-ed25519") for _ in range(2))

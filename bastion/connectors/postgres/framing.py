@@ -6,12 +6,14 @@ A row costs a look at its header and nothing else once nobody wants to see it: r
 from __future__ import annotations
 
 import hashlib
+import struct
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from bastion.connectors.postgres.messages import LENGTH, Malformed
 
 HEADER = 5
+_HEAD = struct.Struct("!BI")
 LARGEST_STATEMENT = 16 * 1024 * 1024
 """Bytes of a statement: one is on record as a whole before the server sees any of it."""
 LARGEST_LOOK = 64 * 1024
@@ -38,9 +40,12 @@ class Tally:
 
         Raises Malformed.
         """
-        unpack, start, kind, end, count = LENGTH.unpack_from, at, view[at], len(view), 0
-        while end - at >= HEADER and view[at] == kind:
-            length = unpack(view, at + 1)[0]
+        unpack, start, kind, end, count = _HEAD.unpack_from, at, view[at], len(view), 0
+        last = end - HEADER
+        while at <= last:
+            found, length = unpack(view, at)
+            if found != kind:
+                break
             if length < LENGTH.size:
                 raise Malformed("a message that is shorter than its header")
             at += 1 + length
