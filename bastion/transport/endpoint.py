@@ -16,7 +16,7 @@ from typing import Any, cast
 import asyncssh
 from asyncssh.channel import SSHChannel
 
-from bastion.transport.hooks import ServerConnection, Visit
+from bastion.transport.hooks import ServerConnection, Visit, flush
 from bastion.transport.request import Pty, SessionRequest, accepted_environment
 from recorder.events import (
     BreakSent,
@@ -98,6 +98,8 @@ class Endpoint:
     async def deliver(self, events: Sequence[Event]) -> None:
         """Pass *events* to the peer and wait until it can take more; a peer that is gone takes everything."""
         if self.put(events):
+            if self.channel is not None:
+                flush(self.channel)
             await self._writable.wait()
 
     def put(self, events: Sequence[Event]) -> bool:

@@ -240,6 +240,13 @@ class _HeldChannel:
             channel._recv_window = window
 
 
+def flush(channel: Any) -> None:
+    """Send now what *channel* was given: by itself that waits for the next turn of the event loop."""
+    connection = channel.get_connection()
+    if isinstance(connection, _Tuned):  # and not gone
+        connection._send_joined()
+
+
 class _ServerChannel(_HeldChannel, SSHServerChannel):  # type: ignore[type-arg]
     wants_agent = False
     x11: X11Request | None = None
