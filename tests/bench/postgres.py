@@ -2,9 +2,9 @@
 
     .venv/bin/python -m tests.bench.postgres
 
-pgbench by simple and prepared statements with one client and eight, and a COPY of 200 MB, each straight to the server
-(over TCP with TLS, as the bastion reaches it) and through ssh and the bastion, recorded. Compare ratios: client, ssh,
-bastion and server share the cores.
+pgbench by simple and prepared statements with one client and eight, and a COPY of 200 MB out, each straight to the
+server (over TCP with TLS, as the bastion reaches it), through ssh and the bastion, and through one that keeps nothing.
+Compare ratios: client, ssh, bastion and server share the cores.
 """
 
 from __future__ import annotations
@@ -17,7 +17,8 @@ import time
 from collections.abc import Mapping
 from pathlib import Path
 
-from tests.postgres.conftest import WRITER_PASSWORD, orders_in
+from tests.bench import unrecorded
+from tests.postgres.conftest import WRITER_PASSWORD, listening, orders_in
 from tests.rig.postgres import programs
 
 SECONDS = 5
@@ -26,31 +27,40 @@ ROWS = 2_000_000
 
 def main() -> None:
     with tempfile.TemporaryDirectory(prefix="bench-") as name, orders_in(Path(name)) as orders:
-        server = orders.server
-        server.sql("ALTER ROLE orders_writer SUPERUSER")
+        orders.server.sql("ALTER ROLE orders_writer SUPERUSER")
         direct = {
-            "PGHOST": "127.0.0.1", "PGPORT": str(server.port), "PGUSER": "orders_writer", "PGDATABASE": "orders",
-            "PGPASSWORD": WRITER_PASSWORD, "PGSSLMODE": "require",
+            "PGHOST": "127.0.0.1", "PGPORT": str(orders.server.port), "PGUSER": "orders_writer",
+            "PGPASSWORD": WRITER_PASSWORD, "PGSSLMODE": "require", "PGDATABASE": "orders",
         }  # fmt: skip
-        through = {
-            "PGHOST": str(orders.sockets),
-            "PGPORT": "5432",
-            "PGUSER": "writer",
-            "PGDATABASE": "orders",
-        }
         pgbench(direct, "-i", "-q")
-        print(f"{'':24}{'direct':>20}{'bastion':>20}")
-        for mode in ("simple", "prepared"):
-            for clients in (1, 8):
-                rates = [rate(way, mode, clients) for way in (direct, through)]
-                cells = [f"{tps:.0f} tps {1000 * clients / tps:6.2f} ms" for tps in rates]
-                print(f"{f'{mode}, {clients} clients':24}" + "".join(f"{cell:>20}" for cell in cells))
-        server.sql(
+        orders.server.sql(
             f"CREATE TABLE wide AS SELECT n, repeat('x', 90) AS t FROM generate_series(1, {ROWS}) n",
             database="orders",
         )
-        cells = [f"{copy(way):.2f} s" for way in (direct, through)]
-        print(f"{'COPY of 200 MB out':24}" + "".join(f"{cell:>20}" for cell in cells))
+        measured = {"direct": measure(direct), "bastion": measure(through(orders.sockets))}
+        orders.world.bastion.stop()
+        orders.world.bastion.program = unrecorded.COMMAND
+        orders.world.bastion.start()
+        with listening(orders.alice, Path(name) / "unrecorded") as sockets:
+            measured["not recorded"] = measure(through(sockets))
+    print(" " * 20 + "".join(f"{way:>26}" for way in measured))
+    for what, base in measured["direct"].items():
+        cells = [f"{values[what]:.2f}  (x {values[what] / base:.2f})" for values in measured.values()]
+        print(f"{what:20}" + "".join(f"{cell:>26}" for cell in cells))
+
+
+def through(sockets: Path) -> dict[str, str]:
+    return {"PGHOST": str(sockets), "PGPORT": "5432", "PGUSER": "writer", "PGDATABASE": "orders"}
+
+
+def measure(way: Mapping[str, str]) -> dict[str, float]:
+    """Milliseconds of a transaction by mode and clients, and seconds of a COPY."""
+    found = {}
+    for mode in ("simple", "prepared"):
+        for clients in (1, 8):
+            found[f"{mode}, {clients}, ms"] = 1000 * clients / rate(way, mode, clients)
+    found["COPY 200 MB, s"] = min(copy(way) for _ in range(3))
+    return found
 
 
 def pgbench(way: Mapping[str, str], *arguments: str) -> str:

@@ -141,12 +141,20 @@ def orders_in(folder: Path) -> Iterator[Orders]:
             TARGETS.format(port=server.port, ca=folder / "ca.crt", certificate=certificate, key=key, **files)
         )
         alice = world.certified("alice")
-        sockets = folder / "s"
-        sockets.mkdir(mode=0o700)
-        forwarding = alice.popen("-N", "-L", f"{sockets}/.s.PGSQL.5432:orders-db:5432", "x@localhost")
-        stack.callback(end, forwarding)
-        wait_until((sockets / ".s.PGSQL.5432").exists, "alice's ssh listening")
+        sockets = stack.enter_context(listening(alice, folder / "s"))
         yield Orders(server=server, world=world, alice=alice, sockets=sockets)
+
+
+@contextlib.contextmanager
+def listening(alice: Client, sockets: Path) -> Iterator[Path]:
+    """A folder in which her ssh listens for what wants to go to the server."""
+    sockets.mkdir(mode=0o700)
+    forwarding = alice.popen("-N", "-L", f"{sockets}/.s.PGSQL.5432:orders-db:5432", "x@localhost")
+    try:
+        wait_until((sockets / ".s.PGSQL.5432").exists, "alice's ssh listening")
+        yield sockets
+    finally:
+        end(forwarding)
 
 
 def fill(server: Postgres) -> None:

@@ -12,6 +12,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
@@ -30,6 +31,7 @@ class Bastion:
         """*config* is its bastion.toml; what it logs goes to *log*, by default `log` beside the configuration."""
         self.config = config.absolute()
         self.log_file = log or self.config.with_name("log")
+        self.program: Sequence[str] = (str(PROGRAM),)
         self.port = 0
         self.issuer = ""
         self._process: subprocess.Popen[bytes] | None = None
@@ -99,7 +101,7 @@ class Bastion:
 
     def command(self, *arguments: str) -> list[str]:
         """The argument list of a `bastion` command over the same configuration."""
-        return [str(PROGRAM), "--config", str(self.config), *arguments]
+        return [*self.program, "--config", str(self.config), *arguments]
 
     def __enter__(self) -> Self:
         self.start()
