@@ -128,7 +128,7 @@ async def read_sessions(folder: Path, narrow: Filter) -> list[SessionRow]:
     finally:
         await index.close()
     return [
-        replace(row, ending="not sealed") if row.ending == LIVE and not _runs(row.path) else row
+        replace(row, ending="not sealed") if row.ending == LIVE and not is_live(row.path) else row
         for row in rows
     ]
 
@@ -146,10 +146,3 @@ def require_folder(folder: Path) -> None:
             f"The folder of recordings {folder} is not there, or you may not read it.",
             hint="Run this as the user of the service (sudo -u), or name the right configuration with --config.",
         )
-
-
-def _runs(path: Path) -> bool:
-    try:
-        return is_live(path)
-    except FileNotFoundError:
-        return False

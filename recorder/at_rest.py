@@ -14,12 +14,14 @@ from typing import BinaryIO
 
 from pyrage import DecryptError, IdentityError, decrypt_io, ssh, x25519
 
-from recorder.errors import FormatError, RecorderKeyError
+from recorder.errors import FormatError, NoIdentityFits, RecorderKeyError
+from recorder.names import is_encrypted
 
-SUFFIX = ".age"
 Identity = x25519.Identity | ssh.Identity
 
 _BUFFER = 256 * 1024
+_NO_MATCH = "No matching keys found"
+_AGE_FILES = (b"age-encryption.org/", b"-----BEGIN AGE ENCRYPTED FILE")
 
 
 def read_identities(path: Path) -> list[Identity]:
@@ -28,6 +30,11 @@ def read_identities(path: Path) -> list[Identity]:
         content = path.read_bytes()
     except OSError as error:
         raise RecorderKeyError(f"The identity {path} cannot be read: {error.strerror}.") from error
+    if content.startswith(_AGE_FILES):
+        raise RecorderKeyError(
+            f"The identity {path} has a passphrase.",
+            hint=f"Let age ask for it, in bash: --identity <(age -d {path})",
+        )
     try:
         if b"PRIVATE KEY-----" in content:
             return [ssh.Identity.from_buffer(content)]
@@ -36,7 +43,7 @@ def read_identities(path: Path) -> list[Identity]:
             x25519.Identity.from_str(line) for line in lines if line and not line.startswith("#")
         ]
     except IdentityError as error:
-        hint = ""
+        hint = "Other kinds, such as those of age's plugins, only age itself takes: age -d -i IDENTITY FILE.cast.age"
         if "must be decrypted" in str(error):
             hint = "It has a passphrase: take that off a copy with ssh-keygen -p -f COPY, or decrypt with age -d."
         raise RecorderKeyError(f"{path} is no identity that can be used: {error}.", hint=hint) from None
@@ -51,53 +58,96 @@ def read_identities(path: Path) -> list[Identity]:
 
 
 def open_plain(path: Path, identities: Sequence[Identity]) -> BinaryIO:
-    """Open a recording to be read from its start, decrypting it where its name ends in `.age`.
+    """Open a recording to be read from its start, decrypting it where its name ends in `.age`. It can be sought in.
 
-    Raises OSError as `open` does, RecorderKeyError without an identity. Reading raises FormatError when no identity
-    fits, or the file is cut or changed: never is a part taken for the whole.
+    Raises OSError as `open` does, RecorderKeyError without an identity. Reading raises NoIdentityFits, or FormatError
+    when the file is cut or changed: never is a part taken for the whole.
     """
-    if path.suffix != SUFFIX:
+    if not is_encrypted(path):
         return path.open("rb", buffering=_BUFFER)
     if not identities:
         raise RecorderKeyError(
-            f"{path} is encrypted, and there is no identity to read it with.",
-            hint="Name the file of your age identity or private SSH key with --identity.",
+            f"{path.name} is encrypted, and there is no identity to read it with.",
+            hint="bastion play, verify and export read it with --identity FILE: an age identity or a private SSH key.",
         )
-    return io.BufferedReader(_Decrypted(path.open("rb"), path.name, identities), _BUFFER)
+    return io.BufferedReader(_Decrypted(path, identities), _BUFFER)
 
 
 class _Decrypted(io.RawIOBase):
-    """The reading end. The thread is one piece ahead at most, and ends when this is closed."""
+    """The reading end. The thread is one piece ahead at most, and ends when this is closed.
 
-    def __init__(self, file: io.BufferedReader, name: str, identities: Sequence[Identity]) -> None:
+    To go back is to decrypt from the start again, as far as that.
+    """
+
+    def __init__(self, path: Path, identities: Sequence[Identity]) -> None:
         super().__init__()
-        self._name = name
-        self._handover = _Handover()
-        self._failure: DecryptError | OSError | None = None
-        self._thread = threading.Thread(
-            target=self._decrypt, args=(file, list(identities)), name="decrypt", daemon=True
-        )
-        self._thread.start()
+        self._path = path
+        self._identities = list(identities)
+        self._run = _Run(path, self._identities)
+        self._at = 0
 
     def readable(self) -> bool:
         return True
 
+    def seekable(self) -> bool:
+        return True
+
+    def tell(self) -> int:
+        return self._at
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
+        if whence == io.SEEK_END:
+            raise io.UnsupportedOperation("the end is not known before it has been decrypted")
+        wanted = offset + (self._at if whence == io.SEEK_CUR else 0)
+        if wanted < self._at:
+            self._run.close()
+            self._run, self._at = _Run(self._path, self._identities), 0
+        skipped = bytearray(_BUFFER)
+        while self._at < wanted and self.readinto(memoryview(skipped)[: wanted - self._at]):
+            pass
+        return self._at
+
     def readinto(self, buffer: bytearray | memoryview) -> int:  # type: ignore[override]
-        length = self._handover.take_into(memoryview(buffer))
-        if length == 0 and self._failure is not None:
-            raise FormatError(f"{self._name} cannot be decrypted: {self._failure}")
+        length = self._run.take_into(memoryview(buffer))
+        self._at += length
         return length
 
     def close(self) -> None:
         if not self.closed:
-            self._handover.close()
-            self._thread.join()
+            self._run.close()
         super().close()
 
-    def _decrypt(self, file: io.BufferedReader, identities: list[Identity]) -> None:
+
+class _Run:
+    """One decryption of the file at *path*, from its start, by a thread of its own."""
+
+    def __init__(self, path: Path, identities: list[Identity]) -> None:
+        self._name = path.name
+        self._file = path.open("rb")
+        self._handover = _Handover()
+        self._failure: DecryptError | OSError | None = None
+        self._thread = threading.Thread(target=self._decrypt, args=(identities,), name="decrypt", daemon=True)
+        self._thread.start()
+
+    def take_into(self, buffer: memoryview) -> int:
+        length = self._handover.take_into(buffer)
+        if length == 0 and self._failure is not None:
+            if str(self._failure) == _NO_MATCH:
+                raise NoIdentityFits(
+                    f"{self._name} cannot be decrypted: it is not for the identity that was named.",
+                    hint="Name that of one of the keys it was encrypted to. Its label lists them.",
+                )
+            raise FormatError(f"{self._name} cannot be decrypted: {self._failure}")
+        return length
+
+    def close(self) -> None:
+        self._handover.close()
+        self._thread.join()
+
+    def _decrypt(self, identities: list[Identity]) -> None:
         try:
-            with file:
-                decrypt_io(file, self._handover, identities)
+            with self._file:
+                decrypt_io(self._file, self._handover, identities)
         except (DecryptError, OSError) as error:
             self._failure = error
         finally:

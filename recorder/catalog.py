@@ -1,6 +1,7 @@
 """What the files of a folder of recordings say about themselves, as rows for the index.
 
-Only the ends of each file are read: the header, and the seal if there is one. Nothing is verified here.
+Only the ends of each file are read: the header, and the seal if there is one; of an encrypted one its label. Nothing is
+verified here.
 """
 
 from __future__ import annotations
@@ -12,10 +13,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from recorder.errors import FormatError
-from recorder.header import Opening, decode_opening
-from recorder.lines import LINE_LIMIT, SEAL, decode_line
-from recorder.names import SUFFIX, SessionId, is_id, place
-from recorder.statements import Account, read_seal
+from recorder.folder import encrypted_file, plain_file
+from recorder.header import Facts, Opening, decode_opening
+from recorder.label import label_beside, last_line_in, plain_facts, read_label, read_last_line
+from recorder.lines import LINE_LIMIT
+from recorder.names import SUFFIX, SessionId, id_in, is_encrypted, is_id
+from recorder.statements import Account
 
 LIVE = "live"
 
@@ -25,7 +28,8 @@ class SessionRow:
     """What is known of a session without reading its recording.
 
     *ending* is "live" while the recording has no seal: it runs, or its server died and nobody has recovered it yet
-    (`is_live` tells). *output_bytes* counts stdout and stderr.
+    (`is_live` tells). *output_bytes* counts stdout and stderr. Of a recording that is encrypted, or is to be, *command*
+    is empty and *facts* are those of a label.
     """
 
     id: SessionId
@@ -47,13 +51,19 @@ class SessionRow:
 
 
 def make_row(folder: Path, opening: Opening, account: Account | None) -> SessionRow:
-    """The row of a recording in *folder*; without an account it is live."""
-    facts = opening.header.facts
+    """The row of a recording in *folder* that is not encrypted; without an account it is live."""
+    path = plain_file(folder, opening.id)
+    return _row(path, opening.id, opening.header.started_at, plain_facts(opening.header), account)
+
+
+def _row(
+    path: Path, session_id: SessionId, started_at: float, facts: Facts, account: Account | None
+) -> SessionRow:
     text = {name: value for name, value in facts.items() if isinstance(value, str)}
     groups = facts.get("groups", [])
     return SessionRow(
-        id=opening.id,
-        path=folder / place(opening.id),
+        id=session_id,
+        path=path,
         user=text.get("user", ""),
         groups=tuple([groups] if isinstance(groups, str) else groups),
         target=text.get("target", ""),
@@ -61,7 +71,7 @@ def make_row(folder: Path, opening: Opening, account: Account | None) -> Session
         login=text.get("login", ""),
         action=text.get("action", ""),
         command=text.get("command", ""),
-        started_at=opening.header.started_at,
+        started_at=started_at,
         ended_at=account.ended_at if account else None,
         ending=account.ending if account else LIVE,
         exit_status=account.exit_status if account else None,
@@ -72,28 +82,49 @@ def make_row(folder: Path, opening: Opening, account: Account | None) -> Session
 
 
 def recordings(folder: Path) -> Iterator[Path]:
-    """The files in *folder* that are named and placed as recordings, oldest day first."""
-    for path in sorted(folder.glob(f"[0-9][0-9][0-9][0-9]/[0-9][0-9]/[0-9][0-9]/*{SUFFIX}")):
-        if is_id(path.stem) and path == folder / place(SessionId(path.stem)):
+    """The files in *folder* that are named and placed as recordings, one of each, oldest day first."""
+    last = ""
+    for path in sorted(folder.glob(f"[0-9][0-9][0-9][0-9]/[0-9][0-9]/[0-9][0-9]/*{SUFFIX}*")):
+        name = id_in(path)
+        if not is_id(name) or name == last:  # the plain file sorts first, and counts as long as it is there
+            continue
+        if path in (plain_file(folder, SessionId(name)), encrypted_file(folder, SessionId(name))):
+            last = name
             yield path
 
 
 def read_row(folder: Path, path: Path) -> SessionRow:
     """The row of the recording at *path*; FormatError when the file does not begin as one or is misnamed."""
+    if is_encrypted(path):
+        return _labelled_row(path)
     try:
         with path.open("rb") as file:
             opening = decode_opening(file.readline(LINE_LIMIT + 1))
             last = last_line(file.fileno())
     except OSError as error:
         raise FormatError(f"{path} cannot be read: {error.strerror}") from error
-    if opening.id != path.stem:
-        raise FormatError(f"the file is named {path.stem}, but it is the recording {opening.id}", line=1)
+    if opening.id != id_in(path):
+        raise FormatError(f"the file is named {id_in(path)}, but it is the recording {opening.id}", line=1)
     return make_row(folder, opening, _account(last))
 
 
+def _labelled_row(path: Path) -> SessionRow:
+    try:
+        label = read_label(label_beside(path)).label
+    except OSError as error:
+        raise FormatError(f"the label of {path.name} cannot be read: {error.strerror}") from error
+    if label.id != id_in(path):
+        raise FormatError(f"the file is named {id_in(path)}, but its label is of the recording {label.id}")
+    account = last_line_in(label).seal.session
+    return _row(path, SessionId(label.id), label.started_at, label.facts, account)
+
+
 def is_live(path: Path) -> bool:
-    """Whether a server that runs now is writing the recording at *path*."""
-    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    """Whether a process that runs now holds the recording at *path*: a server that writes it, or that encrypts it."""
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    except FileNotFoundError:  # removed, or just encrypted
+        return False
     try:
         fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
     except BlockingIOError:
@@ -119,7 +150,6 @@ def last_line(descriptor: int) -> bytes:
 
 def _account(line: bytes) -> Account | None:
     try:
-        parsed = decode_line(0, line)
-        return read_seal(parsed.data, 0)[1].session if parsed.code == SEAL else None
+        return read_last_line(line).seal.session
     except FormatError:  # torn, or broken: whatever it is, it is no seal
         return None

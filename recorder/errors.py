@@ -4,6 +4,8 @@
     ├── RecordingFailed      a recording cannot be opened or written; the session must not go on
     ├── FolderInUse          another server writes to this folder of recordings
     ├── RecorderKeyError     a signing or public key is missing, unreadable, or readable by others
+    │   └── NoIdentityFits   an encrypted recording is for other identities than those that were named
+    ├── NotEncrypted         a recording that is to be encrypted cannot be, now, and stays as it is
     ├── FormatError          a file is not a recording, or one of its lines breaks the format
     ├── NoSuchSession        nothing is known under that id
     └── AmbiguousSession     an abbreviated id fits several sessions
@@ -39,6 +41,14 @@ class FolderInUse(RecorderError):
 
 class RecorderKeyError(RecorderError):
     exit_code = 78
+
+
+class NoIdentityFits(RecorderKeyError):
+    pass
+
+
+class NotEncrypted(RecorderError):
+    exit_code = 74
 
 
 class FormatError(RecorderError):

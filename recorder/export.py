@@ -15,6 +15,7 @@ from typing import BinaryIO
 
 import msgspec
 
+from recorder.at_rest import Identity, open_plain
 from recorder.events import ErrorOutput, Exited, Input, Killed, Noted, Output, Resized
 from recorder.header import Header, title_of
 from recorder.lines import INPUT, MARKER, OUTPUT, RESIZE, drawable, encode_line
@@ -62,13 +63,20 @@ def shown_entries(
     progress(reader.whole)
 
 
-def write_v2(path: Path, out: BinaryIO, *, secrets: Sequence[Pattern], progress: Progress = silent) -> None:
+def write_v2(
+    path: Path,
+    out: BinaryIO,
+    *,
+    secrets: Sequence[Pattern],
+    progress: Progress = silent,
+    identities: Sequence[Identity] = (),
+) -> None:
     """Asciicast v2: the recording itself; redacted, only what players show of it (the evidence would not hold)."""
     if not secrets:
-        with path.open("rb") as file:
+        with open_plain(path, identities) as file:
             shutil.copyfileobj(file, out, 1024 * 1024)
         return
-    with open_recording(path) as reader:
+    with open_recording(path, identities) as reader:
         header = told_header(reader, secrets=secrets)
         out.write(
             _json_line(
@@ -85,9 +93,16 @@ def write_v2(path: Path, out: BinaryIO, *, secrets: Sequence[Pattern], progress:
                 out.write(encode_line(round(entry.time * 1_000_000), *line))
 
 
-def write_v3(path: Path, out: BinaryIO, *, secrets: Sequence[Pattern], progress: Progress = silent) -> None:
+def write_v3(
+    path: Path,
+    out: BinaryIO,
+    *,
+    secrets: Sequence[Pattern],
+    progress: Progress = silent,
+    identities: Sequence[Identity] = (),
+) -> None:
     """Asciicast v3: what players show, and the exit status; neither exact bytes nor evidence."""
-    with open_recording(path) as reader:
+    with open_recording(path, identities) as reader:
         header = told_header(reader, secrets=secrets)
         size = {"cols": drawable(header.columns or 80), "rows": drawable(header.rows or 24)}
         term = size | ({"type": header.terminal} if header.terminal else {})
@@ -104,10 +119,17 @@ def write_v3(path: Path, out: BinaryIO, *, secrets: Sequence[Pattern], progress:
             out.write(encode_line(max(round(reader.time * 1_000_000) - before, 0), "x", str(status)))
 
 
-def write_text(path: Path, out: BinaryIO, *, secrets: Sequence[Pattern], progress: Progress = silent) -> None:
+def write_text(
+    path: Path,
+    out: BinaryIO,
+    *,
+    secrets: Sequence[Pattern],
+    progress: Progress = silent,
+    identities: Sequence[Identity] = (),
+) -> None:
     """The lines somebody at the screen could read, one after the other, without escape sequences."""
     redactor: StreamRedactor[None] = StreamRedactor(secrets)
-    for number, line in enumerate(text_lines(path)):
+    for number, line in enumerate(text_lines(path, identities=identities)):
         if line.part != "output":
             continue
         text = f"{line.text}\n"

@@ -12,6 +12,7 @@ from typing import BinaryIO
 
 import msgspec
 
+from recorder.at_rest import Identity, open_plain
 from recorder.errors import FormatError
 from recorder.export import Progress, silent
 from recorder.header import Header, title_of
@@ -63,13 +64,21 @@ the holder was honest, nor that there are no other sessions. Input that was mask
 
 
 def write_bundle(
-    path: Path, out: BinaryIO, *, keys: Sequence[VerifyKey], progress: Progress = silent
+    path: Path,
+    out: BinaryIO,
+    *,
+    keys: Sequence[VerifyKey],
+    progress: Progress = silent,
+    identities: Sequence[Identity] = (),
 ) -> Verdict:
-    """Write the zip to *out* and say what verification found; FormatError when *path* is no recording."""
-    verdict = verify_file(path, keys)
+    """Write the zip to *out* and say what verification found; FormatError when *path* is no recording.
+
+    An encrypted recording is in it as it was before, opened with *identities*.
+    """
+    verdict = verify_file(path, keys, identities)
     if verdict.id is None:
         raise FormatError(f"{path} is no recording: {verdict.reason}")
-    with open_recording(path) as reader:
+    with open_recording(path, identities) as reader:
         header = reader.header
     name = verdict.id
     stamp = time.gmtime(max(header.started_at, 315_532_800))[:6]  # zip knows no time before 1980
@@ -86,7 +95,7 @@ def write_bundle(
         put("seal.json", _seal(header, verdict))
         digest = hashlib.sha256()
         with (
-            path.open("rb") as file,
+            open_plain(path, identities) as file,
             bundle.open(_entry(f"{name}/{name}.cast", stamp), "w", force_zip64=True) as member,
         ):
             while block := file.read(_BLOCK):

@@ -14,6 +14,7 @@ from typing import BinaryIO
 
 import msgspec
 
+from recorder.at_rest import Identity
 from recorder.events import ErrorOutput, Event, Happened, Input, Masked, Output, Typed
 from recorder.export import Progress, silent, told_header
 from recorder.lines import encode_bytes
@@ -24,9 +25,16 @@ STREAMS: dict[type[Event], str] = {Output: "output", ErrorOutput: "error", Input
 _REPORT_EVERY = 256
 
 
-def write_json(path: Path, out: BinaryIO, *, secrets: Sequence[Pattern], progress: Progress = silent) -> None:
+def write_json(
+    path: Path,
+    out: BinaryIO,
+    *,
+    secrets: Sequence[Pattern],
+    progress: Progress = silent,
+    identities: Sequence[Identity] = (),
+) -> None:
     """JSON lines: the header, each event with its time, and what the seal says if there is one."""
-    with open_recording(path) as reader:
+    with open_recording(path, identities) as reader:
         out.write(_line(_header(reader, secrets)))
         out.writelines(
             _line({"time": time, **_described(event)}) for time, event in _events(reader, secrets, progress)
@@ -35,13 +43,20 @@ def write_json(path: Path, out: BinaryIO, *, secrets: Sequence[Pattern], progres
             out.write(_line({"time": reader.time, "event": "sealed", "session": reader.seal.session}))
 
 
-def write_raw(path: Path, folder: Path, *, secrets: Sequence[Pattern], progress: Progress = silent) -> None:
+def write_raw(
+    path: Path,
+    folder: Path,
+    *,
+    secrets: Sequence[Pattern],
+    progress: Progress = silent,
+    identities: Sequence[Identity] = (),
+) -> None:
     """Files in *folder*, which must be new: output.bin, error.bin, input.bin, and events.json that knows the cuts.
 
     In events.json a piece of a stream is its `offset` and `length` in the file. Input that was masked is in no file.
     """
     folder.mkdir(mode=0o700)
-    with open_recording(path) as reader, ExitStack() as stack:
+    with open_recording(path, identities) as reader, ExitStack() as stack:
         files = {name: stack.enter_context((folder / f"{name}.bin").open("xb")) for name in STREAMS.values()}
         events = stack.enter_context((folder / "events.json").open("xb"))
         events.write(b"[\n" + msgspec.json.encode(_header(reader, secrets)))

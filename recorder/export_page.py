@@ -16,6 +16,7 @@ from importlib.resources import files
 from pathlib import Path
 from typing import BinaryIO
 
+from recorder.at_rest import Identity
 from recorder.export import Progress, silent, told_header, write_v3
 from recorder.header import Header, title_of
 from recorder.reader import open_recording
@@ -72,7 +73,14 @@ _NOTE = "A copy for the eye. It is no evidence: what proves the session is the r
 _REDACTED = "Secrets were taken out of this copy, as far as they have a known shape."
 
 
-def write_page(path: Path, out: BinaryIO, *, secrets: Sequence[Pattern], progress: Progress = silent) -> None:
+def write_page(
+    path: Path,
+    out: BinaryIO,
+    *,
+    secrets: Sequence[Pattern],
+    progress: Progress = silent,
+    identities: Sequence[Identity] = (),
+) -> None:
     """The page. The file grows with the compressed size of the session; a browser must hold all of it."""
     player, style = _vendored("asciinema-player.min.js"), _vendored("asciinema-player.css")
     policy = "; ".join(
@@ -86,7 +94,7 @@ def write_page(path: Path, out: BinaryIO, *, secrets: Sequence[Pattern], progres
             "form-action 'none'",
         )
     )
-    with open_recording(path) as reader:
+    with open_recording(path, identities) as reader:
         header = told_header(reader, secrets=secrets)
         title = title_of(header.facts) or reader.id
         facts = "\n".join(
@@ -102,7 +110,7 @@ def write_page(path: Path, out: BinaryIO, *, secrets: Sequence[Pattern], progres
         ).encode()
     )
     packed = _Packed(out)
-    write_v3(path, packed, secrets=secrets, progress=progress)  # type: ignore[arg-type]
+    write_v3(path, packed, secrets=secrets, progress=progress, identities=identities)  # type: ignore[arg-type]
     packed.end()
     out.write(_END.format(player=player, boot=_BOOT).encode())
 

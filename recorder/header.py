@@ -33,6 +33,7 @@ class Header:
     it, and the index picks `user`, `groups`, `target`, `kind`, `login`, `action` and `command` out of it.
     *input* says what is kept of the input: all of it, what was echoed on a terminal, or only its length.
     *redacted* says that secrets are taken out of the streams before they are written.
+    *encrypt* says that the recording is to be encrypted once it is sealed.
     """
 
     started_at: float
@@ -42,6 +43,7 @@ class Header:
     facts: Facts = field(default_factory=dict)
     input: InputRule = "all"
     redacted: bool = False
+    encrypt: bool = False
 
 
 class _Ours(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -56,6 +58,7 @@ class _Ours(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     facts: dict[str, str | list[str]]
     input: InputRule = "all"
     redacted: bool = False
+    encrypt: bool = False
 
 
 class _Line(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -108,6 +111,7 @@ def encode_opening(opening: Opening) -> bytes:
             facts={scalar_text(name): _fact(value) for name, value in header.facts.items()},
             input=header.input,
             redacted=header.redacted,
+            encrypt=header.encrypt,
         ),
     )
     encoded = msgspec.json.encode(line) + b"\n"
@@ -141,6 +145,7 @@ def decode_opening(line: bytes) -> Opening:
         facts=ours.facts,
         input=ours.input,
         redacted=ours.redacted,
+        encrypt=ours.encrypt,
     )
     return Opening(id=SessionId(ours.id), key_id=ours.key, header=header)
 

@@ -10,7 +10,7 @@ import asyncio
 import sqlite3
 from collections.abc import AsyncIterator, Iterable, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +19,7 @@ import msgspec
 
 from recorder.catalog import LIVE, SessionRow, read_row, recordings
 from recorder.errors import AmbiguousSession, FormatError, NoSuchSession, RecorderError
+from recorder.folder import recording_file
 from recorder.names import SessionId, as_typed
 
 FILE = "index.db"
@@ -63,6 +64,15 @@ class Filter:
     since: float | None = None
     until: float | None = None
     limit: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Known:
+    """How a session ended, whether its seal has been read, and in which file."""
+
+    ending: str
+    is_sealed: bool
+    path: Path
 
 
 class Index:
@@ -142,7 +152,9 @@ class Index:
                 )
             )
             if len(rows) == 1 or (rows and rows[0][0] == wanted):
-                return self._row(rows[0])
+                found = self._row(rows[0])
+                # It may just have been encrypted.
+                return replace(found, path=recording_file(self.folder, found.id))
             if rows:
                 some = ", ".join(row[0] for row in rows[:5]) + (", …" if len(rows) > 5 else "")
                 raise AmbiguousSession(
@@ -153,10 +165,15 @@ class Index:
             hint="A session is named by its id, or its first or last characters.",
         )
 
-    async def endings(self) -> dict[SessionId, tuple[str, bool]]:
-        """For each session its ending, and whether its seal has been read."""
-        rows = await self._database.execute_fetchall("SELECT id, ending, ended_at IS NOT NULL FROM sessions")
-        return {SessionId(row[0]): (row[1], bool(row[2])) for row in rows}
+    async def endings(self) -> dict[SessionId, Known]:
+        """What is known of each session that recovery asks about."""
+        rows = await self._database.execute_fetchall(
+            "SELECT id, ending, ended_at IS NOT NULL, path FROM sessions"
+        )
+        return {
+            SessionId(row[0]): Known(ending=row[1], is_sealed=bool(row[2]), path=self.folder / row[3])
+            for row in rows
+        }
 
     async def put(self, rows: Iterable[SessionRow]) -> None:
         """Enter *rows*, or bring them up to date."""
@@ -233,6 +250,7 @@ async def _open_or_create(path: Path) -> tuple[aiosqlite.Connection, bool]:
     """The database at *path*, made anew and empty (then true) where there is none that can be used."""
     try:
         if (database := await _open_usable(path, "rw")) is not None:
+            await database.execute_fetchall("PRAGMA secure_delete = ON")  # commands of what is encrypted now
             return database, False
         for leftover in (path, path.with_name(f"{FILE}-wal"), path.with_name(f"{FILE}-shm")):
             leftover.unlink(missing_ok=True)

@@ -6,13 +6,16 @@ Beside the evidence in the file (`verify`) it looks at what stands around it: it
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from recorder.at_rest import Identity
 from recorder.catalog import is_live
+from recorder.errors import FormatError, NoIdentityFits, RecorderKeyError
 from recorder.keys import VerifyKey
-from recorder.names import is_id
+from recorder.label import label_beside
+from recorder.label_check import verify_labelled
+from recorder.names import id_in, is_encrypted, is_id
 from recorder.verify import Verdict, verify_file
 
 
@@ -29,10 +32,14 @@ class Finding:
 
 
 def inspect(path: Path, keys: Iterable[VerifyKey], identities: Sequence[Identity] = ()) -> Finding:
-    """Verify the recording at *path*. FormatError when it cannot be read."""
-    verdict = verify_file(path, keys, identities)
-    stem = path.name.partition(".")[0]
-    state, reason, is_good = str(verdict.state), verdict.reason, verdict.state == "sealed"
+    """Verify the recording at *path*; an encrypted one from outside, and with one of *identities* also from inside.
+
+    FormatError when it cannot be read; RecorderKeyError when it is encrypted, has no label and no identity fits.
+    """
+    keys = list(keys)
+    verdict = _inspect_encrypted(path, keys, identities) if is_encrypted(path) else verify_file(path, keys)
+    stem = id_in(path)
+    state, reason, is_good = str(verdict.state), verdict.reason, verdict.state in ("sealed", "encrypted")
     if verdict.id is not None and is_id(stem) and verdict.id != stem:
         state, reason, is_good = (
             "changed",
@@ -45,6 +52,30 @@ def inspect(path: Path, keys: Iterable[VerifyKey], identities: Sequence[Identity
             f"lines 1 to {verdict.signed_lines} are as they were signed; it still runs",
             True,
         )
+    elif verdict.is_to_be_encrypted and is_good:
+        reason += "; it is to be encrypted, and is not yet"
     return Finding(
         name=verdict.id or str(path), path=path, is_good=is_good, state=state, reason=reason, verdict=verdict
     )
+
+
+def _inspect_encrypted(path: Path, keys: Sequence[VerifyKey], identities: Sequence[Identity]) -> Verdict:
+    """What is known of an encrypted recording: what is in it, if that can be read, unless its label says otherwise."""
+    outside = verify_labelled(path, keys) if label_beside(path).exists() else None
+    if outside is None:
+        return verify_file(path, keys, identities)
+    try:
+        inside = verify_file(path, keys, identities)
+    except NoIdentityFits:
+        reason = f"{outside.reason} (no identity that was named fits)"
+        return replace(outside, reason=reason) if outside.state == "encrypted" else outside
+    except RecorderKeyError:  # there is none
+        return outside
+    except FormatError as error:
+        return (
+            outside if outside.state == "changed" else replace(outside, state="changed", reason=error.message)
+        )
+    if not inside.is_intact or outside.state == "encrypted":
+        return inside
+    reason = f"what is in it is as it was written, but not what is known without a key: {outside.reason}"
+    return replace(inside, state=outside.state, reason=reason)

@@ -1,7 +1,7 @@
 """How recordings are named: an id for people, and the place in the folder that follows from it.
 
 `261124-k7f3m9q` is the day (UTC) and 35 random bits in Crockford's base 32, which has no letters that look like
-digits; it stands in `2026/11/24/261124-k7f3m9q.cast`.
+digits; it stands in `2026/11/24/261124-k7f3m9q.cast`, or encrypted in `….cast.age` beside its label.
 """
 
 from __future__ import annotations
@@ -9,13 +9,15 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from datetime import UTC, datetime
-from pathlib import PurePosixPath
+from pathlib import PurePath, PurePosixPath
 from typing import NewType
 
 SessionId = NewType("SessionId", str)
 
 ALPHABET = "0123456789abcdefghjkmnpqrstvwxyz"
 SUFFIX = ".cast"
+ENCRYPTED = ".cast.age"
+LABEL = ".label"
 
 _SHAPE = re.compile(rf"\d{{6}}-[{ALPHABET}]{{7}}")
 _LOOKALIKES = str.maketrans("oil", "011")
@@ -45,3 +47,13 @@ def as_typed(text: str) -> str:
 def place(session_id: SessionId) -> PurePosixPath:
     """The file of a recording, relative to the folder."""
     return PurePosixPath(f"20{session_id[:2]}", session_id[2:4], session_id[4:6], session_id + SUFFIX)
+
+
+def id_in(path: PurePath) -> str:
+    """What a file of a recording is named after, whichever of its files it is; not always an id."""
+    return path.name.partition(".")[0]
+
+
+def is_encrypted(path: PurePath) -> bool:
+    """Whether the name of *path* says that it is encrypted with age."""
+    return path.suffix == ".age"

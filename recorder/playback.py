@@ -5,11 +5,12 @@ All times are seconds since the start of the recording, but for what the clock s
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
+from recorder.at_rest import Identity
 from recorder.errors import FormatError
 from recorder.events import ErrorOutput, Noted, Output, Resized
 from recorder.header import Header
@@ -122,9 +123,9 @@ class Survey:
     markers: tuple[float, ...] = ()
 
 
-def survey(path: Path) -> Survey:
+def survey(path: Path, identities: Sequence[Identity] = ()) -> Survey:
     """Read the recording at *path* once through, as far as it can be read; FormatError when it is none."""
-    with open_recording(path) as reader:
+    with open_recording(path, identities) as reader:
         length, columns, rows = 0.0, reader.header.columns, reader.header.rows
         markers: list[float] = []
         try:
@@ -146,9 +147,9 @@ def survey(path: Path) -> Survey:
         )
 
 
-def shown_text(path: Path, *, restores: bool) -> Iterator[str]:
+def shown_text(path: Path, *, restores: bool, identities: Sequence[Identity] = ()) -> Iterator[str]:
     """All output of the recording at *path*, safe to show, without any waiting; at last what *restores* a terminal."""
-    with open_recording(path) as reader:
+    with open_recording(path, identities) as reader:
         screen = ScreenFilter()
         for entry in reader:
             if isinstance(entry.event, Output | ErrorOutput) and (text := screen.feed(entry.text)):

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from recorder.at_rest import Identity, open_plain
 from recorder.events import ErrorOutput, Output
 from recorder.playback import DEFAULT_IDLE_LIMIT, Pace, Survey, Tape, survey
 from recorder.player_search import JUST_AFTER, Places, places_of
@@ -30,7 +31,7 @@ _LONGEST_TEXT = 200
 
 
 class Player:
-    """Plays the recording at *path* on *terminal*.
+    """Plays the recording at *path* on *terminal*; an encrypted one with *identities*.
 
     *speed* is recorded seconds per second; pauses longer than *idle_limit* seconds are cut to it (None: not); *start*
     is where to begin, in seconds.
@@ -44,9 +45,11 @@ class Player:
         speed: float = 1.0,
         idle_limit: float | None = None,
         start: float = 0.0,
+        identities: Sequence[Identity] = (),
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         self._path = path
+        self._identities = identities
         self._terminal = terminal
         self._monotonic = monotonic
         self._pace = Pace(monotonic, speed=speed, idle_limit=idle_limit)
@@ -57,9 +60,11 @@ class Player:
 
         The terminal is left in order, also when this is cancelled.
         """
-        found = await asyncio.to_thread(survey, self._path)
-        with self._path.open("rb", buffering=256 * 1024) as file:
-            replay = _Replay(self._path, found, Tape(file), self._terminal, self._pace, self._monotonic)
+        found = await asyncio.to_thread(survey, self._path, self._identities)
+        with open_plain(self._path, self._identities) as file:
+            replay = _Replay(
+                self._path, self._identities, found, Tape(file), self._terminal, self._pace, self._monotonic
+            )
             await replay.run(self._start)
 
 
@@ -69,6 +74,7 @@ class _Replay:
     def __init__(
         self,
         path: Path,
+        identities: Sequence[Identity],
         found: Survey,
         tape: Tape,
         terminal: Terminal,
@@ -76,6 +82,7 @@ class _Replay:
         monotonic: Callable[[], float],
     ) -> None:
         self._path = path
+        self._identities = identities
         self._monotonic = monotonic
         self._found = found
         self._tape = tape
@@ -198,7 +205,9 @@ class _Replay:
         self._wanted, self._place = None, f"looking for {text} …"
         await self._show_status()
         try:
-            self._places = await asyncio.to_thread(places_of, self._path, text, lambda: self._is_over)
+            self._places = await asyncio.to_thread(
+                places_of, self._path, text, lambda: self._is_over, self._identities
+            )
         except Stopped:
             return
         self._place = "" if self._places.times else f"{text}: not found"

@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from recorder.at_rest import Identity
 from recorder.errors import FormatError
 from recorder.search_lines import text_lines
 
@@ -34,11 +35,13 @@ class Places:
         return f"{self.text} {number + 1} of {len(self.times)}{'+' if len(self.times) >= MOST else ''}"
 
 
-def places_of(path: Path, text: str, is_stopped: Callable[[], bool]) -> Places:
+def places_of(
+    path: Path, text: str, is_stopped: Callable[[], bool], identities: Sequence[Identity] = ()
+) -> Places:
     """Where the recording at *path* shows *text*, without regard to case. Blocking; raises Stopped."""
     wanted, times = text.casefold(), []
     try:
-        for line in text_lines(path, is_stopped):
+        for line in text_lines(path, is_stopped, identities):
             if line.part != "input" and wanted in line.text.casefold():
                 times.append(line.time + JUST_AFTER)
                 if len(times) >= MOST:

@@ -6,13 +6,14 @@ What breaks the format is a FormatError that names the line. Signatures are not 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO, NamedTuple
 
 from recorder import lines
+from recorder.at_rest import Identity, open_plain
 from recorder.encoder import STREAM_ERROR, STREAM_INPUT, STREAM_OUTPUT
 from recorder.errors import FormatError
 from recorder.events import (
@@ -180,10 +181,10 @@ class Reader:
 
 
 @contextmanager
-def open_recording(path: Path) -> Iterator[Reader]:
-    """Open the recording at *path*; FormatError when it is none."""
+def open_recording(path: Path, identities: Sequence[Identity] = ()) -> Iterator[Reader]:
+    """Open the recording at *path*, an encrypted one with *identities*; FormatError when it is none."""
     try:
-        file = path.open("rb", buffering=256 * 1024)
+        file = open_plain(path, identities)
     except OSError as error:
         raise FormatError(f"{path} cannot be read: {error.strerror}") from error
     with file:

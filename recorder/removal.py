@@ -1,20 +1,20 @@
 """Removes recordings on purpose, so that nothing is ever half gone without a trace.
 
-First the chain of seals says so, on the disk; then the files go, then what the indexes know. Whatever dies in between,
-`unfinished` tells the next run what is left to do. Who may remove what, and why, is decided elsewhere.
+First the chain of seals says so, on the disk; then the files go, then what the indexes know (`forget_text_of` in
+`search_feed`). Whatever dies in between, `unfinished` tells the next run what is left to do. Who may remove what, and
+why, is decided elsewhere.
 """
 
 from __future__ import annotations
 
 import fcntl
 import os
-from collections.abc import Collection, Iterable, Iterator
-from contextlib import closing, contextmanager
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
-from recorder import search_index
 from recorder.catalog import is_live
-from recorder.folder import files_of, sync_folder
+from recorder.folder import files_of, leavings_of, open_private, plain_file, sync_folder
 from recorder.keys import SigningKey
 from recorder.names import SessionId, place
 from recorder.retention import Removal
@@ -27,11 +27,8 @@ LOCK = "removal.lock"
 @contextmanager
 def only_remover(folder: Path) -> Iterator[bool]:
     """Hold the one right to remove from *folder*; false when another process has it."""
-    descriptor = os.open(folder / LOCK, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+    descriptor = open_private(folder / LOCK, os.O_CREAT | os.O_RDWR)
     try:
-        if os.geteuid() == 0:  # the service must get on with it
-            owner = folder.stat()
-            os.fchown(descriptor, owner.st_uid, owner.st_gid)
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
@@ -70,8 +67,9 @@ def announce(
 
 def delete_files(folder: Path, session_id: SessionId) -> None:
     """Step 2: delete the files of a recording whose removal has been entered, and folders that are empty then."""
-    for file in files_of(folder, session_id):
-        file.unlink(missing_ok=True)
+    with _at_rest(plain_file(folder, session_id)):
+        for file in leavings_of(folder, session_id):
+            file.unlink(missing_ok=True)
     day = (folder / place(session_id)).parent
     if day.is_dir():
         sync_folder(day)
@@ -82,18 +80,6 @@ def delete_files(folder: Path, session_id: SessionId) -> None:
             break
 
 
-def forget_text_of(folder: Path, removed: Collection[SessionId]) -> None:
-    """Step 3: take the text of *removed* out of the search index, if there is one, and off the disk."""
-    if not (folder / search_index.FILE).exists():
-        return
-    with search_index.only_writer(folder), closing(search_index.open_writing(folder)) as database:
-        database.execute("PRAGMA secure_delete = ON")
-        ids = {SessionId(row[0]) for row in database.execute("SELECT id FROM sessions")}
-        for session_id in ids.intersection(removed):
-            search_index.remove(database, session_id)
-        database.execute("PRAGMA wal_checkpoint(TRUNCATE)")
-
-
 def removed(chain: ChainReading) -> list[Removed]:
     """What was removed on purpose, as the chain of seals says, newest first."""
     found = [entry for entry in chain.entries.values() if isinstance(entry, Removed)]
@@ -102,4 +88,19 @@ def removed(chain: ChainReading) -> list[Removed]:
 
 def unfinished(folder: Path, entries: Iterable[Removed]) -> list[Removed]:
     """Those of *entries* whose files are still there: their removal was cut short."""
-    return [entry for entry in entries if files_of(folder, SessionId(entry.id))]
+    return [entry for entry in entries if leavings_of(folder, SessionId(entry.id))]
+
+
+@contextmanager
+def _at_rest(file: Path) -> Iterator[None]:
+    """Wait until nobody is about to put an encrypted file in the place of *file*, which he holds meanwhile."""
+    try:
+        descriptor = os.open(file, os.O_RDONLY | os.O_CLOEXEC)
+    except FileNotFoundError:  # then nobody is
+        yield
+        return
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)

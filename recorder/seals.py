@@ -9,7 +9,7 @@ from __future__ import annotations
 import fcntl
 import hashlib
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,9 +20,10 @@ from recorder.catalog import last_line
 from recorder.errors import FormatError
 from recorder.header import decode_opening
 from recorder.keys import SigningKey, VerifyKey, by_id
-from recorder.lines import LINE_LIMIT, SEAL, decode_bytes, decode_line, encode_bytes
-from recorder.names import SessionId
-from recorder.statements import read_seal
+from recorder.label import LastLine, label_beside, last_line_in, read_label, read_last_line
+from recorder.label_check import label_fault
+from recorder.lines import LINE_LIMIT, decode_bytes, encode_bytes
+from recorder.names import SessionId, id_in, is_encrypted
 
 FILE = "seals.log"
 NO_ENTRY = "0" * 64
@@ -101,6 +102,28 @@ def decode_entry(line: bytes, number: int) -> SealLine:
     )
 
 
+def sealed_by(path: Path, keys: Mapping[str, VerifyKey]) -> LastLine:
+    """The last line of the recording at *path*, plain or encrypted; FormatError unless one of *keys* sealed it.
+
+    Only the ends are looked at, or the label: this is no verification.
+    """
+    if is_encrypted(path):
+        found = read_label(label_beside(path))
+        last, name = last_line_in(found.label), found.label.id
+        if (fault := label_fault(found, last, keys)) or found.label.key not in keys:
+            raise FormatError(fault or f"its label is signed with another key ({found.label.key})")
+    else:
+        with path.open("rb") as file:
+            name = decode_opening(file.readline(LINE_LIMIT + 1)).id
+            last = read_last_line(last_line(file.fileno()))
+    key = keys.get(last.seal.key)
+    if key is None or not key.verifies(last.signed.signature, last.signed.message):
+        raise FormatError(f"its seal is not signed by a key of this recorder ({last.seal.key})")
+    if not last.seal.id == name == id_in(path):
+        raise FormatError(f"the file {path.name} holds recording {name} with the seal of {last.seal.id}")
+    return last
+
+
 class SealLog:
     """The chain of the recordings in *folder*. Blocking, for threads; other processes may add lines meanwhile."""
 
@@ -109,24 +132,15 @@ class SealLog:
         self._is_durable = is_durable
 
     def enter(self, path: Path, *, key: SigningKey, trusted: Iterable[VerifyKey], now: float) -> Sealed:
-        """Add the sealed recording at *path*.
+        """Add the sealed recording at *path*; of an encrypted one its label tells the seal.
 
         FormatError when it has no seal that holds: what somebody else put there does not get into the chain.
         """
         known = by_id((*trusted, key.verify_key))
-        with path.open("rb") as file:
-            opening = decode_opening(file.readline(LINE_LIMIT + 1))
-            raw = last_line(file.fileno())
-        line = decode_line(0, raw)
-        if line.code != SEAL:
-            raise FormatError("it has no seal")
-        signed, seal = read_seal(line.data, 0)
-        if seal.key not in known or not known[seal.key].verifies(signed.signature, signed.message):
-            raise FormatError(f"its seal is not signed by a key of this recorder ({seal.key})")
+        last = sealed_by(path, known)
+        seal = last.seal
         if known[seal.key].is_retired(now):  # or a thief of it could have us vouch for what he put there
             raise FormatError(f"its seal is signed with key {seal.key}, which is retired")
-        if not seal.id == opening.id == path.stem:
-            raise FormatError(f"the file {path.name} holds recording {opening.id} with the seal of {seal.id}")
         with self._tail() as (descriptor, number, previous):
             entry = Sealed(
                 number=number,
@@ -135,7 +149,7 @@ class SealLog:
                 at=now,
                 id=seal.id,
                 lines=seal.lines + 1,
-                chain=hashlib.sha256(bytes.fromhex(seal.chain) + raw).hexdigest(),
+                chain=last.chain,
                 ending=seal.session.ending,
             )
             self._add(descriptor, entry, key)

@@ -21,8 +21,10 @@ from pathlib import Path
 from recorder.errors import FormatError
 from recorder.inspection import Finding
 from recorder.keys import VerifyKey, by_id
-from recorder.names import SessionId, is_id, place
+from recorder.names import SessionId, id_in, is_id, place
 from recorder.seals import FILE, NO_ENTRY, Entry, Removed, Sealed, SealLine, SealLog, decode_entry
+
+_WHOLE = ("sealed", "encrypted")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,12 +68,12 @@ def hold_against(chain: ChainReading, folder: Path, findings: Sequence[Finding])
     if not chain.exists:
         reason = "there is no chain of seals, so nobody can tell whether a recording is missing"
         return [*findings, *([_of_chain(chain, "missing", reason)] if findings else [])]
-    present = {finding.path.stem for finding in findings}
+    present = {id_in(finding.path) for finding in findings}
     return [
         *(_of_chain(chain, "changed", fault) for fault in chain.faults),
         *_missing(chain.entries.values(), folder, present),
         *_removed(chain.entries.values(), folder, present),
-        *(_with_entry(finding, chain.entries.get(finding.path.stem)) for finding in findings),
+        *(_with_entry(finding, chain.entries.get(id_in(finding.path))) for finding in findings),
     ]
 
 
@@ -134,11 +136,11 @@ def _with_entry(finding: Finding, entry: Entry | None) -> Finding:
     if verdict is None or isinstance(entry, Removed):  # it is about to be removed
         return finding
     if entry is None:
-        if verdict.state != "sealed":
+        if verdict.state not in _WHOLE:
             return finding
         reason = "it is sealed, but not in the chain of seals: it was put there, or its entry was taken away"
         return replace(finding, is_good=False, state="not in the chain", reason=reason)
-    if finding.is_good and finding.state == "sealed" and verdict.chain != entry.chain:
+    if finding.is_good and finding.state in _WHOLE and verdict.chain != entry.chain:
         reason = f"it is not the recording that was sealed as entry {entry.number} of the chain"
         return replace(finding, is_good=False, state="changed", reason=reason)
     if finding.state == "unsealed":  # one that was live when it was looked at may have got its entry since

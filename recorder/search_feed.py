@@ -9,9 +9,7 @@ from __future__ import annotations
 import asyncio
 import os
 import sqlite3
-import threading
-import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from pathlib import Path
@@ -19,49 +17,57 @@ from pathlib import Path
 import structlog
 
 from recorder import search_index
+from recorder.at_rest import Identity
 from recorder.catalog import LIVE, SessionRow
-from recorder.errors import FormatError, RecorderError
-from recorder.names import SessionId
+from recorder.errors import FormatError, NoIdentityFits, RecorderError
+from recorder.names import SessionId, is_encrypted
+from recorder.rests import Rests
 from recorder.search_lines import Stopped, text_lines
 
 log = structlog.get_logger()
 
-REST_EVERY = 0.005
-"""Seconds of work after which the thread rests."""
-REST_FACTOR = 4
-"""How many times as long as it worked it rests."""
-
 
 class SearchFeed:
-    """The thread that enters recordings of *folder*; it leaves *min_free_bytes* of the disk to the recordings."""
+    """The thread that enters recordings of *folder*; it leaves *min_free_bytes* of the disk to the recordings.
 
-    def __init__(self, folder: Path, *, min_free_bytes: int) -> None:
+    Of encrypted recordings nothing is kept, unless *keeps_encrypted*: then what was entered while they were plain.
+    """
+
+    def __init__(self, folder: Path, *, min_free_bytes: int, keeps_encrypted: bool = False) -> None:
         self._folder = folder
         self._min_free_bytes = min_free_bytes
-        self._stopping = threading.Event()
-        self._rested_at = time.monotonic()
+        self._keeps_encrypted = keeps_encrypted
+        self._rests = Rests()
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="search")
 
     def add(self, row: SessionRow) -> None:
         """The recording of *row* has been sealed: enter its text soon."""
         self._thread.submit(self._attempt, self._enter, row)
 
-    def catch_up(self, rows: Iterable[SessionRow]) -> None:
-        """Enter what is missing of *rows*, which are all there are, and forget the others."""
-        self._thread.submit(self._attempt, self._catch_up, [row for row in rows if row.ending != LIVE])
+    async def enter_now(self, row: SessionRow) -> None:
+        """Enter the text of a recording and return when that is done, or could not be."""
+        await asyncio.wrap_future(self._thread.submit(self._attempt, self._enter, row))
+
+    def catch_up(self, rows: Iterable[SessionRow], *, but: Collection[SessionId] = ()) -> None:
+        """Enter what is missing of *rows*, which are all there are, and forget the others and what must not be kept.
+
+        Those of *but* are left to somebody else.
+        """
+        ended = [row for row in rows if row.ending != LIVE]
+        self._thread.submit(self._attempt, self._catch_up, ended, frozenset(but))
 
     async def close(self) -> None:
         """End soon: what has not been entered yet is at the next start."""
-        self._stopping.set()
+        self._rests.stop()
         await asyncio.to_thread(self._thread.shutdown, cancel_futures=True)
 
     async def wait(self) -> None:
-        """Return when all that was added by now has been entered."""
+        """Return when all that was added by now has been entered, or could not be."""
         await asyncio.wrap_future(self._thread.submit(lambda: None))
 
-    def _attempt(self, step: Callable[..., None], argument: object) -> None:
+    def _attempt(self, step: Callable[..., None], *arguments: object) -> None:
         try:
-            step(argument)
+            step(*arguments)
         except Stopped:
             pass
         except (sqlite3.Error, OSError, RecorderError) as error:
@@ -72,50 +78,68 @@ class SearchFeed:
         if disk.f_bavail * disk.f_frsize < 2 * self._min_free_bytes:
             log.warning("search.behind", session=row.id, error="the disk is nearly full")
             return
-        self._rested_at = time.monotonic()
-        enter_recording(self._folder, row.id, row.path, self._rest)
+        self._rests.begin()
+        enter_recording(self._folder, row.id, row.path, self._rests)
 
-    def _rest(self) -> bool:
-        """Let the sessions have the interpreter for most of the time; whether to stop for good.
-
-        Lines are made in Python, and each key of each session waits for whoever holds the interpreter.
-        """
-        worked = time.monotonic() - self._rested_at
-        if worked >= REST_EVERY:
-            self._stopping.wait(worked * REST_FACTOR)
-            self._rested_at = time.monotonic()
-        return self._stopping.is_set()
-
-    def _catch_up(self, rows: list[SessionRow]) -> None:
+    def _catch_up(self, rows: list[SessionRow], but: frozenset[SessionId]) -> None:
         with (
-            search_index.only_writer(self._folder, self._stopping.is_set),
+            search_index.only_writer(self._folder, self._rests.is_stopped),
             closing(search_index.open_writing(self._folder)) as database,
         ):
             known = search_index.known(database)
             for session_id in known - {row.id for row in rows}:
                 search_index.remove(database, session_id)
+        if not self._keeps_encrypted:
+            forget_text_of(self._folder, {row.id for row in rows if is_encrypted(row.path)})
         for row in rows:
-            if row.id not in known and row.path.exists():
+            if row.id in known or row.id in but or is_encrypted(row.path):
+                continue
+            if row.path.exists():
                 self._enter(row)
 
 
 def enter_recording(
-    folder: Path, session_id: SessionId, path: Path, is_stopped: Callable[[], bool] = lambda: False
+    folder: Path,
+    session_id: SessionId,
+    path: Path,
+    is_stopped: Callable[[], bool] = lambda: False,
+    identities: Sequence[Identity] = (),
 ) -> None:
     """Enter the text of the recording at *path*; raises Stopped when *is_stopped* says so."""
     with search_index.only_writer(folder, is_stopped), closing(search_index.open_writing(folder)) as database:
         try:
-            search_index.enter(database, session_id, text_lines(path, is_stopped))
+            search_index.enter(database, session_id, text_lines(path, is_stopped, identities))
         except FormatError as error:
             log.warning("search.damaged-recording", session=session_id, error=str(error))
 
 
-def rebuild_text(folder: Path, rows: Iterable[SessionRow]) -> Iterator[SessionRow]:
-    """Make the text index of *folder* anew from the recordings of *rows*; yields each once it has been entered."""
+def rebuild_text(
+    folder: Path,
+    rows: Iterable[SessionRow],
+    *,
+    keeps_encrypted: bool = False,
+    identities: Sequence[Identity] = (),
+) -> Iterator[SessionRow]:
+    """Make the text index of *folder* anew from the recordings of *rows*; yields each that has been entered.
+
+    What it knows of encrypted ones, with *keeps_encrypted*, stays where none of *identities* fits.
+    """
+    rows = list(rows)
+    kept = {row.id for row in rows if is_encrypted(row.path)} if keeps_encrypted else set()
     with search_index.only_writer(folder):
-        search_index.forget_all(folder)
+        if kept:
+            with closing(search_index.open_writing(folder)) as database:
+                for session_id in search_index.known(database) - kept:
+                    search_index.remove(database, session_id)
+        else:
+            search_index.forget_all(folder)
     for row in rows:
-        enter_recording(folder, row.id, row.path)
+        if is_encrypted(row.path) and (row.id not in kept or not identities):
+            continue
+        try:
+            enter_recording(folder, row.id, row.path, identities=identities)
+        except NoIdentityFits:
+            continue
         yield row
 
 
@@ -123,3 +147,16 @@ def forget_text(folder: Path) -> None:
     """Delete the text index of *folder*: no text of sessions is to be kept but in the recordings."""
     with search_index.only_writer(folder):
         search_index.forget_all(folder)
+
+
+def forget_text_of(folder: Path, ids: Collection[SessionId]) -> None:
+    """Take the text of some sessions out of what is kept beside the recordings, and off the disk.
+
+    The one place for that: whatever else is derived from what a session showed is to be forgotten here too.
+    """
+    if not search_index.holds(folder, ids):
+        return
+    with search_index.only_writer(folder), closing(search_index.open_writing(folder)) as database:
+        for session_id in ids:
+            search_index.remove(database, session_id)
+        search_index.purge(database)

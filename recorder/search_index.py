@@ -7,17 +7,19 @@ into those says which do. Blocking: for threads, each with a connection of its o
 from __future__ import annotations
 
 import fcntl
+import json
 import os
 import re
 import sqlite3
 import time
 from array import array
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Collection, Iterable, Iterator
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 from recorder.errors import FormatError, RecorderError
+from recorder.folder import open_private
 from recorder.names import SessionId
 from recorder.search_lines import PARTS, Part, Stopped, TextLine
 
@@ -101,6 +103,26 @@ def open_reading(folder: Path) -> sqlite3.Connection:
 def known(database: sqlite3.Connection) -> set[SessionId]:
     """The recordings that have been entered as a whole."""
     return {SessionId(row[0]) for row in database.execute("SELECT id FROM sessions WHERE is_whole")}
+
+
+def holds(folder: Path, ids: Collection[SessionId]) -> bool:
+    """Whether anything of one of *ids* has been entered, or begun to be."""
+    if not ids or not (folder / FILE).exists():
+        return False
+    try:
+        with closing(open_reading(folder)) as database:
+            asked = "SELECT 1 FROM sessions WHERE id IN (SELECT value FROM json_each(?)) LIMIT 1"
+            return database.execute(asked, (json.dumps(list(ids)),)).fetchone() is not None
+    except RecorderError:  # damaged, or of another version: who writes it makes it anew
+        return True
+
+
+def purge(database: sqlite3.Connection) -> None:
+    """Wipe what was removed out of the file and its journal, whatever that takes."""
+    # A deleted row of a full text index stays in its tables until they are merged.
+    database.execute("INSERT INTO trigrams (trigrams) VALUES ('optimize')")
+    database.commit()
+    database.execute("PRAGMA wal_checkpoint(TRUNCATE)")
 
 
 def remove(database: sqlite3.Connection, session_id: SessionId) -> None:
@@ -199,7 +221,7 @@ class TextSearch:
 @contextmanager
 def only_writer(folder: Path, is_stopped: Callable[[], bool] = lambda: False) -> Iterator[None]:
     """Hold the one right to enter recordings of *folder*; waits while another process has it, or raises Stopped."""
-    descriptor = _open_private(folder / LOCK, os.O_CREAT | os.O_RDWR)
+    descriptor = open_private(folder / LOCK, os.O_CREAT | os.O_RDWR)
     try:
         while not _locked(
             descriptor
@@ -218,15 +240,6 @@ def _locked(descriptor: int) -> bool:
     except BlockingIOError:
         return False
     return True
-
-
-def _open_private(path: Path, flags: int) -> int:
-    """Open a file that belongs to whom its folder does, also when root makes it: the service must get on with it."""
-    descriptor = os.open(path, flags | os.O_CLOEXEC, 0o600)
-    if os.geteuid() == 0:
-        owner = path.parent.stat()
-        os.fchown(descriptor, owner.st_uid, owner.st_gid)
-    return descriptor
 
 
 def _some_trigrams(text: str) -> list[str]:
@@ -275,10 +288,11 @@ class _Blocks:
 
 
 def _prepare(path: Path) -> sqlite3.Connection:
-    os.close(_open_private(path, os.O_CREAT | os.O_WRONLY))
+    os.close(open_private(path, os.O_CREAT | os.O_WRONLY))
     database = sqlite3.connect(path, timeout=BUSY_SECONDS)
     try:
         database.execute("PRAGMA journal_mode = WAL")
+        database.execute("PRAGMA secure_delete = ON")  # what is forgotten is overwritten
         database.execute(
             "PRAGMA synchronous = NORMAL"
         )  # a power cut may lose the last entries: they are made again

@@ -5,10 +5,11 @@ Reads the file once and holds no more than a screen of it. Knows nothing of how 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Literal, NamedTuple, get_args
 
+from recorder.at_rest import Identity
 from recorder.events import ErrorOutput, Happened, Input, Noted, Output, Resized, Scalar
 from recorder.lines import drawable
 from recorder.reader import Entry, open_recording
@@ -36,13 +37,15 @@ class Stopped(Exception):
     """Whoever wanted the lines does not want them any more."""
 
 
-def text_lines(path: Path, is_stopped: Callable[[], bool] = lambda: False) -> Iterator[TextLine]:
+def text_lines(
+    path: Path, is_stopped: Callable[[], bool] = lambda: False, identities: Sequence[Identity] = ()
+) -> Iterator[TextLine]:
     """The lines of the recording at *path*; FormatError where it breaks the format, after the lines up to there.
 
     Raises Stopped soon after *is_stopped* says so: a long recording takes minutes.
     """
     found: list[TextLine] = []
-    with open_recording(path) as recording:
+    with open_recording(path, identities) as recording:
         lines = _Lines(
             recording.header.terminal is not None, recording.header.columns, recording.header.rows, found
         )

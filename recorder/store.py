@@ -12,7 +12,7 @@ import fcntl
 import os
 import sqlite3
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeVar
@@ -20,13 +20,16 @@ from typing import Any, TypeVar
 import structlog
 
 from recorder.catalog import LIVE, SessionRow, make_row, read_row, recordings
+from recorder.encryption import Encryptor
+from recorder.encryption_feed import EncryptionFeed
 from recorder.errors import FormatError, RecorderError, RecordingFailed
-from recorder.folder import make_folders, sync_folder, take
+from recorder.folder import files_of, make_folders, recording_file, sync_folder, take
 from recorder.header import Header, Opening
 from recorder.index import Index
 from recorder.journal import FAILED, Clock, Recording, write_failure
 from recorder.keys import SigningKey, VerifyKey
-from recorder.names import SessionId, new_id, place
+from recorder.names import SessionId, id_in, new_id, place
+from recorder.recipients import Recipients
 from recorder.recovery import seal_unsealed
 from recorder.redaction import PATTERNS, Pattern
 from recorder.seals import SealLog
@@ -57,6 +60,8 @@ class Store:
         durability: Durability,
         index: Index,
         search: SearchFeed | None,
+        recipients: Recipients | None,
+        keeps_encrypted_text: bool,
         min_free_bytes: int,
         now: Callable[[], float],
         monotonic: Callable[[], float],
@@ -75,12 +80,21 @@ class Store:
         self._random = random
         self._writer = Writer(durability, reserve=min_free_bytes // RESERVED_PART)
         self._seals = SealLog(folder, is_durable=durability == "disk")
-        self._unchained: dict[SessionId, Path] = {}  # sealed, and the chain of seals could not be written
+        self._unchained: set[SessionId] = set()  # sealed, and the chain of seals could not be written
         self._live: dict[SessionId, Recording] = {}
         self._unsealed: dict[SessionId, Path] = {}  # failed, and the disk did not let us seal them
         self._tasks: set[asyncio.Task[Any]] = set()
         self._index_is_behind = False
         self._is_closed = False
+        self._recipients = recipients
+        self.encryption: EncryptionFeed | None = None
+        if recipients is not None:
+            self.encryption = EncryptionFeed(
+                encryptor=lambda: self._encryptor(recipients),
+                enter=self._enter,
+                search=search if keeps_encrypted_text else None,
+                now=now,
+            )
 
     @classmethod
     async def open(
@@ -91,6 +105,8 @@ class Store:
         trusted: Iterable[VerifyKey] = (),
         durability: Durability = "kernel",
         is_searchable: bool = True,
+        recipients: Recipients | None = None,
+        keeps_encrypted_text: bool = False,
         min_free_bytes: int = MIN_FREE_BYTES,
         now: Callable[[], float] = time.time,
         monotonic: Callable[[], float] = time.monotonic,
@@ -99,7 +115,8 @@ class Store:
         """Take *folder* for this process (FolderInUse when another has it) and open its index.
 
         *trusted* are retired keys of this recorder, by which recovery knows what an earlier run signed.
-        Without *is_searchable* no text is kept beside the recordings, and what there was is deleted.
+        Without *is_searchable* no text is kept beside the recordings, and what there was is deleted. With *recipients*
+        what is recorded from now on is encrypted to them once it is sealed, and its text kept only if told so.
         """
         folder = folder.absolute()
         lock = take(folder)
@@ -117,7 +134,11 @@ class Store:
             trusted=trusted,
             durability=durability,
             index=index,
-            search=SearchFeed(folder, min_free_bytes=min_free_bytes) if is_searchable else None,
+            search=SearchFeed(folder, min_free_bytes=min_free_bytes, keeps_encrypted=keeps_encrypted_text)
+            if is_searchable
+            else None,
+            recipients=recipients,
+            keeps_encrypted_text=keeps_encrypted_text,
             min_free_bytes=min_free_bytes,
             now=now,
             monotonic=monotonic,
@@ -156,22 +177,28 @@ class Store:
             raise
 
     async def recover(self) -> list[SessionRow]:
-        """Seal as "interrupted" what a server left that died, and enter what the index lacks; say what was sealed."""
+        """Seal as "interrupted" what a server left that died, and enter what the index lacks; say what was sealed.
+
+        What is to be encrypted and is not will be.
+        """
         known = await self.index.endings()
         recovered = []
         for path in await asyncio.to_thread(lambda: list(recordings(self.folder))):
-            session_id = SessionId(path.stem)
-            ending, is_sealed = known.get(session_id, (LIVE, False))
-            if session_id in self._live or is_sealed:
+            session_id = SessionId(id_in(path))
+            before = known.get(session_id)
+            if session_id in self._live or (before is not None and before.is_sealed and before.path == path):
                 continue
-            if session_id in self._unsealed:
-                ending = FAILED
+            ending = FAILED if session_id in self._unsealed else before.ending if before is not None else LIVE
             row = await self._recover(path, INTERRUPTED if ending == LIVE else ending)
             if row is not None:
                 recovered.append(row)
-        await self._chain_missing(await self.index.list())
+        rows = await self.index.list()
+        await self._chain_missing(rows)
+        waiting: Collection[SessionId] = ()
+        if self.encryption is not None:
+            waiting = await self.encryption.catch_up(rows)  # which sees to their text, too
         if self.search is not None:
-            self.search.catch_up(await self.index.list())
+            self.search.catch_up(rows, but=waiting)
         return recovered
 
     async def close(self) -> None:
@@ -186,15 +213,18 @@ class Store:
                 await recording.seal("server stopped", None)
         for path in list(self._unsealed.values()):  # space may have come back
             await self._recover(path, FAILED)
-        for session_id, path in list(self._unchained.items()):
-            await self._chain(session_id, path)
+        for session_id in list(self._unchained):
+            await self._chain(session_id, recording_file(self.folder, session_id))
         await self._writer.close()
+        if self.encryption is not None:
+            await self.encryption.close()
         if self.search is not None:
             await self.search.close()
         await self.index.close()
         os.close(self._lock)
 
     async def _begin(self, header: Header, secrets: Sequence[Pattern]) -> Recording:
+        header = replace(header, encrypt=self._recipients is not None)
         try:
             opening, path, descriptor = await asyncio.to_thread(self._create, header)
         except OSError as error:
@@ -232,14 +262,14 @@ class Store:
         while True:
             opening = Opening(id=new_id(header.started_at, self._random), key_id=self._key.id, header=header)
             path = self.folder / place(opening.id)
+            if files_of(self.folder, opening.id):  # one chance in 34 thousand million a day
+                continue
             make_folders(path.parent, self.folder, is_durable=self._durability == "disk")
             flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND | os.O_CLOEXEC | os.O_NOFOLLOW
             try:
                 descriptor = os.open(path, flags, 0o600)
-            except FileExistsError:  # one chance in 34 thousand million a day
-                continue
-            except FileNotFoundError:  # retention found the folder empty, and took it away just now
-                continue
+            except (FileExistsError, FileNotFoundError):
+                continue  # retention may have found the folder empty, and taken it away just now
             fcntl.flock(descriptor, fcntl.LOCK_EX)
             if self._durability == "disk":
                 sync_folder(path.parent)
@@ -289,8 +319,24 @@ class Store:
         else:
             await self._chain(recording.id, recording.path)
         await self._enter(row)
-        if self.search is not None and account is not None:
+        if account is not None:
+            self._take_care_of(row)
+
+    def _take_care_of(self, row: SessionRow) -> None:
+        """Have a recording encrypted that was sealed now, or its text entered."""
+        if self.encryption is not None:
+            self.encryption.add(row)
+        elif self.search is not None:
             self.search.add(row)
+
+    def _encryptor(self, recipients: Recipients) -> Encryptor:
+        return Encryptor(
+            folder=self.folder,
+            recipients=recipients,
+            key=self._key,
+            trusted=self._trusted,
+            min_free_bytes=self._min_free_bytes,
+        )
 
     async def _chain(self, session_id: SessionId, path: Path) -> None:
         """Add a recording that has just been sealed to the chain of seals, before anybody hears of its end."""
@@ -299,10 +345,10 @@ class Store:
                 self._seals.enter, path, key=self._key, trusted=self._trusted, now=self._now()
             )
         except (FormatError, OSError) as error:
-            self._unchained[session_id] = path  # tried again at the end, and at the next start
+            self._unchained.add(session_id)  # tried again at the end, and at the next start
             log.error("seals.behind", session=session_id, error=str(error))
         else:
-            self._unchained.pop(session_id, None)
+            self._unchained.discard(session_id)
             # Whoever keeps the logs elsewhere can tell later that the end of the chain was cut.
             log.info("recording.sealed", session=session_id, entry=entry.number, chain=entry.chain)
 

@@ -16,7 +16,7 @@ away from the end of an unsealed recording: then 5 fails, and says so.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
@@ -24,10 +24,10 @@ from recorder.at_rest import Identity, open_plain
 from recorder.errors import FormatError
 from recorder.examine import Examination, examine
 from recorder.keys import VerifyKey, by_id
-from recorder.names import SessionId
+from recorder.names import SessionId, is_encrypted
 from recorder.statements import Seal
 
-State = Literal["sealed", "unsealed", "changed", "unknown key", "not a recording"]
+State = Literal["sealed", "unsealed", "changed", "unknown key", "not a recording", "encrypted"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,7 +37,8 @@ class Verdict:
     "sealed": whole and unchanged. "unsealed": what is there is unchanged as far as it is signed (*signed_lines*), but
     the end is missing: the session still runs, its server died and has not been started since, or the tail was cut.
     "changed": a change lies between line *first* and line *last* (equal where the line is known). "unknown key": signed
-    with a key that was not among those given, so nothing is known.
+    with a key that was not among those given, so nothing is known. "encrypted": only looked at from outside
+    (`label_check`); *signed_lines* is 0 then, and *seal*, *lines* and *chain* are what the label says.
     """
 
     state: State
@@ -51,6 +52,8 @@ class Verdict:
     seal: Seal | None = None
     chain: str = ""
     """The chain value over all lines, in hex."""
+    is_to_be_encrypted: bool = False
+    """Whether it is plain, and its header says that it is not to stay so."""
 
     @property
     def is_intact(self) -> bool:
@@ -65,9 +68,10 @@ def verify_file(path: Path, keys: Iterable[VerifyKey], identities: Sequence[Iden
     """
     try:
         with open_plain(path, identities) as file:
-            return _judge(examine(file, by_id(keys)))
+            verdict = _judge(examine(file, by_id(keys)))
     except OSError as error:
         raise FormatError(f"{path} cannot be read: {error.strerror}") from error
+    return replace(verdict, is_to_be_encrypted=False) if is_encrypted(path) else verdict
 
 
 def _judge(found: Examination) -> Verdict:
@@ -105,4 +109,5 @@ def _judge(found: Examination) -> Verdict:
         last=last,
         seal=found.seal,
         chain=found.chain.value.hex(),
+        is_to_be_encrypted=found.opening is not None and found.opening.header.encrypt,
     )

@@ -25,10 +25,11 @@ from recorder.folder import files_of
 from recorder.index import Index
 from recorder.keys import SigningKey, published_keys
 from recorder.names import SessionId
-from recorder.removal import announce, delete_files, forget_text_of, only_remover, removed, unfinished
+from recorder.removal import announce, delete_files, only_remover, removed, unfinished
 from recorder.retention import Candidate, Limits, Plan, Removal, plan
 from recorder.seals import Removed, Sealed
 from recorder.seals_check import ChainReading, read_chain
+from recorder.search_feed import forget_text_of
 
 log = structlog.get_logger()
 

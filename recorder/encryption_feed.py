@@ -1,0 +1,168 @@
+"""Encrypts recordings that have been sealed and are not to stay plain: one after the other, beside the sessions.
+
+What cannot be encrypted now, because the disk is full or fails, stays plain, is logged, and is tried again. Where the
+text of encrypted recordings is to be found by searches, it is entered before it cannot be read any more.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import sqlite3
+from collections.abc import Awaitable, Callable, Collection, Iterable
+from typing import Protocol
+
+import structlog
+
+from recorder.catalog import LIVE, SessionRow
+from recorder.encryption import Encryptor
+from recorder.errors import FormatError, RecorderError
+from recorder.header import decode_opening
+from recorder.lines import LINE_LIMIT
+from recorder.names import SessionId, is_encrypted
+from recorder.rests import Rests
+from recorder.search_feed import SearchFeed, forget_text_of
+from recorder.search_lines import Stopped
+
+log = structlog.get_logger()
+
+RETRY = 60.0
+"""Seconds after which what failed is tried again."""
+CLOSING = 5.0
+"""Seconds that are left at the end for what still waits; the rest is encrypted at the next start."""
+
+
+class Entering(Protocol):
+    """Enters the row of a recording into the index of sessions."""
+
+    def __call__(self, row: SessionRow, /) -> Awaitable[None]: ...
+
+
+class EncryptionFeed:
+    """Made inside the event loop, whose task it is. *encryptor* gives the present one: keys are rotated.
+
+    *search* is given if the text of what is encrypted is to be kept there.
+    """
+
+    def __init__(
+        self,
+        *,
+        encryptor: Callable[[], Encryptor],
+        enter: Entering,
+        search: SearchFeed | None,
+        now: Callable[[], float],
+        retry: float = RETRY,
+    ) -> None:
+        self._encryptor = encryptor
+        self._enter = enter
+        self._search = search
+        self._now = now
+        self._retry = retry
+        self._waiting: dict[SessionId, SessionRow] = {}
+        self._told: dict[SessionId, str] = {}  # why they still wait
+        self._searchable: set[SessionId] = (
+            set()
+        )  # of those that wait, whose text has been entered or cannot be
+        self._rests = Rests()
+        self._news = asyncio.Event()
+        self._idle = asyncio.Event()
+        self._stopped = asyncio.Event()
+        self._is_closing = False
+        self._task = asyncio.get_running_loop().create_task(self._run(), name="encryption")
+
+    @property
+    def waiting(self) -> tuple[SessionId, ...]:
+        """The recordings that are sealed, and plain still."""
+        return tuple(self._waiting)
+
+    def add(self, row: SessionRow) -> None:
+        """The recording of *row* has been sealed: encrypt it soon."""
+        self._waiting[row.id] = row
+        self._idle.clear()
+        self._news.set()
+
+    async def catch_up(self, rows: Iterable[SessionRow]) -> Collection[SessionId]:
+        """Find among *rows* what an earlier server left to be encrypted, have it encrypted, and say what it is."""
+        plain = [row for row in rows if row.ending != LIVE and not is_encrypted(row.path)]
+        left = await asyncio.to_thread(lambda: list(filter(_is_to_be_encrypted, plain)))
+        for row in left:
+            self.add(row)
+        return [row.id for row in left]
+
+    async def wait(self) -> None:
+        """Return when each recording that waits has been encrypted, or tried."""
+        await self._idle.wait()
+
+    async def close(self) -> None:
+        """End soon: first what can be encrypted in a few seconds, without a rest."""
+        self._is_closing = True
+        self._rests.hurry()
+        self._news.set()
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(asyncio.shield(self._task), CLOSING)
+        self._rests.stop()
+        self._stopped.set()
+        await self._task
+        if self._waiting:
+            log.warning(
+                "recordings.not-encrypted", recordings=len(self._waiting), next_try="at the next start"
+            )
+
+    async def _run(self) -> None:
+        while True:
+            self._news.clear()
+            for row in list(self._waiting.values()):
+                if await self._is_done_with(row):
+                    self._waiting.pop(row.id, None)
+                    self._told.pop(row.id, None)
+                    self._searchable.discard(row.id)
+                if self._rests.is_stopped():
+                    return
+            if not self._news.is_set():
+                if self._is_closing:
+                    return
+                self._idle.set()
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._news.wait(), self._retry if self._waiting else None)
+
+    async def _is_done_with(self, row: SessionRow) -> bool:
+        """Encrypt the recording of *row*; false when that has to be tried again."""
+        if self._search is not None and row.id not in self._searchable:
+            if not await self._has_entered(self._search, row):
+                return False
+            self._searchable.add(row.id)
+        encryptor = self._encryptor()
+        try:
+            self._rests.begin()
+            done = await asyncio.to_thread(encryptor.encrypt, row.id, now=self._now, is_stopped=self._rests)
+            if done is not None:
+                await self._enter(done)
+                log.info("recording.encrypted", session=row.id)
+            if self._search is None:
+                await asyncio.to_thread(forget_text_of, encryptor.folder, [row.id])
+        except Stopped:
+            return False
+        except (OSError, sqlite3.Error, RecorderError) as error:
+            reason = str(error)
+            if self._told.get(row.id) != reason:
+                log.error("recording.not-encrypted", session=row.id, reason=reason)
+                self._told[row.id] = reason
+            return isinstance(error, FormatError)  # that does not mend itself; `bastion verify` tells
+        return True
+
+    async def _has_entered(self, search: SearchFeed, row: SessionRow) -> bool:
+        """Wait for the text of a recording to be entered, which may take minutes; false when we are to stop."""
+        loop = asyncio.get_running_loop()
+        entering = loop.create_task(search.enter_now(row))
+        stopping = loop.create_task(self._stopped.wait())
+        await asyncio.wait([entering, stopping], return_when=asyncio.FIRST_COMPLETED)
+        stopping.cancel()
+        return entering.done()
+
+
+def _is_to_be_encrypted(row: SessionRow) -> bool:
+    try:
+        with row.path.open("rb") as file:
+            return decode_opening(file.readline(LINE_LIMIT + 1)).header.encrypt
+    except (OSError, RecorderError):  # it is told of where it is missed or verified
+        return False

@@ -1,0 +1,49 @@
+"""Public keys that recordings are encrypted to: age's own (X25519), and SSH keys of the kinds that age takes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from pyrage import RecipientError, ssh, x25519
+
+_AGE = "age1"
+_SSH = ("ssh-ed25519", "ssh-rsa")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Recipients:
+    """Whom to encrypt to: the keys, and the same as *names*, without comments."""
+
+    names: tuple[str, ...]
+    keys: Sequence[x25519.Recipient | ssh.Recipient]
+
+    @classmethod
+    def parse(cls, texts: Iterable[str]) -> Recipients | None:
+        """The recipients that *texts* name; None if there are none. ValueError as in `name_of`."""
+        names = tuple(dict.fromkeys(name_of(text) for text in texts))
+        return cls(names=names, keys=[_key(name) for name in names]) if names else None
+
+
+def name_of(text: str) -> str:
+    """A recipient as `age -r` takes it, without what follows the key; ValueError says why *text* is none."""
+    words = text.split()
+    if "PRIVATE KEY" in text or "AGE-SECRET-KEY-" in text.upper():
+        raise ValueError("this is a private key: put the public one here, and treat this one as lost")
+    if not words or "\n" in text.strip():
+        raise ValueError("write one public key on one line")
+    name = " ".join(words[:2]) if words[0] in _SSH else words[0]
+    if name == words[0] and not name.startswith(_AGE):
+        raise ValueError(
+            "write a public key of age (age1…, as age-keygen -y prints it) or an SSH key of the kind ssh-ed25519 or"
+            " ssh-rsa; age knows no others"
+        )
+    try:
+        _key(name)
+    except RecipientError as error:
+        raise ValueError(f"this is not a public key that recordings can be encrypted to ({error})") from None
+    return name
+
+
+def _key(name: str) -> x25519.Recipient | ssh.Recipient:
+    return x25519.Recipient.from_str(name) if name.startswith(_AGE) else ssh.Recipient.from_str(name)
