@@ -44,6 +44,7 @@ from bastion.transport.algorithms import server_options
 from bastion.transport.hooks import Listener
 from recorder.errors import RecorderError
 from recorder.keys import SigningKey, published_keys
+from recorder.recipients import Recipients
 from recorder.store import Store
 
 log = structlog.get_logger()
@@ -293,6 +294,8 @@ async def opened(path: Path, *, now: Callable[[], float] = time.time) -> AsyncIt
             trusted=published_keys(config.recorder_key_file),
             durability=config.recording.durability,
             is_searchable=config.recording.search,
+            recipients=Recipients.parse(config.recording.encrypt_to),
+            keeps_encrypted_text=config.recording.search_encrypted,
             now=now,
         )
         stack.push_async_callback(store.close)

@@ -14,10 +14,12 @@ from typing import BinaryIO
 
 import click
 
+from cli.identity import identities_in, identity_option
 from cli.output import clean
 from cli.play import find
 from cli.settings import Settings, pass_settings
 from cli.state import operator, with_state
+from recorder.at_rest import Identity
 from recorder.errors import FormatError, RecorderError
 from recorder.export import Progress, silent, write_text, write_v2, write_v3
 from recorder.export_bundle import write_bundle
@@ -62,6 +64,7 @@ _BIG = 8 * 1024 * 1024
     multiple=True,
     help="Public key of the recorder for the bundle. By default those of the configured bastion.",
 )
+@identity_option
 @pass_settings
 def export(
     settings: Settings,
@@ -70,10 +73,12 @@ def export(
     output: Path | None,
     redact: bool,
     key_files: tuple[Path, ...],
+    identity_files: tuple[Path, ...],
 ) -> None:
     """Write the session ID, or a recording FILE, in another form.
 
-    The recording itself is not changed. Only v2 without --redact and the bundle can be verified afterwards.
+    The recording itself is not changed. Only v2 without --redact and the bundle can be verified afterwards. What is
+    written is not encrypted, also where the recording is.
     """
     if form == "bundle" and redact:
         raise click.UsageError("Evidence is the recording as it is; what is redacted cannot be verified.")
@@ -81,7 +86,8 @@ def export(
     is_file = "/" in recording or bool(path.suffix)
     if not is_file:
         path = find(settings, recording).path
-    with open_recording(path) as reader:
+    identities = identities_in(identity_files)
+    with open_recording(path, identities) as reader:
         name = reader.id
     place = output or (Path(f"{name}{_ENDINGS[form]}") if form in _ENDINGS else Path("-"))
     if place == Path("-") and form == "raw":
@@ -93,25 +99,31 @@ def export(
     if not is_file:
         _note(settings, recording, form, redact)
     with _progress(path) as progress:
-        _write(path, place, form, secrets, keys, progress)
+        _write(path, place, form, secrets, keys, progress, identities)
     if place != Path("-"):
         click.echo(f"Written to {clean(str(place))}", err=True)
 
 
 def _write(
-    path: Path, place: Path, form: str, secrets: Sequence[Pattern], keys: list[VerifyKey], progress: Progress
+    path: Path,
+    place: Path,
+    form: str,
+    secrets: Sequence[Pattern],
+    keys: list[VerifyKey],
+    progress: Progress,
+    identities: Sequence[Identity],
 ) -> None:
     if form == "raw":
         try:
-            write_raw(path, place, secrets=secrets, progress=progress)
+            write_raw(path, place, secrets=secrets, progress=progress, identities=identities)
         except OSError as error:
             raise _not_written(place, error) from error
         return
     with _opened(place) as out:
         if form == "bundle":
-            write_bundle(path, out, keys=keys, progress=progress)
+            write_bundle(path, out, keys=keys, progress=progress, identities=identities)
         else:
-            _WRITERS[form](path, out, secrets=secrets, progress=progress)
+            _WRITERS[form](path, out, secrets=secrets, progress=progress, identities=identities)
 
 
 def _secrets(settings: Settings, is_file: bool) -> Sequence[Pattern]:

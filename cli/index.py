@@ -9,6 +9,7 @@ from pathlib import Path
 
 import click
 
+from cli.identity import identities_in, identity_option
 from cli.output import clean, json_option, print_json
 from cli.sessions import open_index
 from cli.settings import Settings, pass_settings
@@ -24,18 +25,27 @@ def index() -> None:
 
 
 @index.command("rebuild")
+@identity_option
 @json_option
 @pass_settings
-def rebuild(settings: Settings, as_json: bool) -> int:
+def rebuild(settings: Settings, identity_files: tuple[Path, ...], as_json: bool) -> int:
     """Make the index of sessions anew from the recordings, and that of their text.
 
-    A running bastion may go on meanwhile. Exits with 1 if there are files that are no recordings.
+    A running bastion may go on meanwhile. Of encrypted recordings there is text only with search_encrypted = true, and
+    it is made anew only with an identity; without one what there was stays. Exits with 1 if there are files that are no
+    recordings.
     """
     folder = settings.config.recordings_folder
     broken, rows = asyncio.run(_sessions(folder))
     characters = sum(row.output_bytes + row.input_bytes for row in rows)
     if settings.config.recording.search:
-        for _ in _with_progress(rebuild_text(folder, rows), rows, characters, is_quiet=as_json):
+        done = rebuild_text(
+            folder,
+            rows,
+            keeps_encrypted=settings.config.recording.search_encrypted,
+            identities=identities_in(identity_files),
+        )
+        for _ in _with_progress(done, rows, characters, is_quiet=as_json):
             pass
     else:
         forget_text(folder)

@@ -9,15 +9,18 @@ from __future__ import annotations
 import asyncio
 import os
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 import click
 
 from bastion.runtime.moments import parse_seconds
+from cli.identity import identities_in, identity_option
 from cli.sessions import open_index
 from cli.settings import Settings, pass_settings
 from cli.state import operator, with_state
 from cli.terminal import local_terminal
+from recorder.at_rest import Identity, require_identity
 from recorder.catalog import SessionRow
 from recorder.playback import shown_text
 from recorder.player import Player
@@ -43,9 +46,16 @@ def _seconds(_context: click.Context, _parameter: click.Parameter, text: str | N
 @click.option(
     "--no-wait", is_flag=True, help="Print all output at once; as is done when stdout is no terminal."
 )
+@identity_option
 @pass_settings
 def play(
-    settings: Settings, recording: str, speed: float, idle_limit: float | None, start: float, no_wait: bool
+    settings: Settings,
+    recording: str,
+    speed: float,
+    idle_limit: float | None,
+    start: float,
+    no_wait: bool,
+    identity_files: tuple[Path, ...],
 ) -> int:
     """Replay the session ID (its first or last characters are enough) or a recording FILE.
 
@@ -54,21 +64,26 @@ def play(
     Escape sequences that would act on this terminal, other than drawing, are left out.
     """
     path = Path(recording)
+    identities = identities_in(identity_files)
     if "/" not in recording and not path.suffix:
-        path = admit(settings, recording, "recording.played").path
+        path = admit(settings, recording, "recording.played", identities).path
     if no_wait or not (sys.stdin.isatty() and sys.stdout.isatty()):
-        _print(path)
+        _print(path, identities)
         return 0
     try:
-        asyncio.run(_play(path, speed, idle_limit, start))
+        asyncio.run(_play(path, speed, idle_limit, start, identities))
     except asyncio.CancelledError:
         return _TERMINATED
     return 0
 
 
-def admit(settings: Settings, text: str, event: str) -> SessionRow:
-    """Find the session that *text* names and write the audit *event* that says who looks at it."""
+def admit(settings: Settings, text: str, event: str, identities: Sequence[Identity] = ()) -> SessionRow:
+    """Find the session that *text* names and write the audit *event* that says who looks at it.
+
+    RecorderKeyError when it is encrypted and there are no *identities*: then nobody does.
+    """
     row = find(settings, text)
+    require_identity(row.path, identities)
     with_state(
         settings,
         lambda state: state.audit.record(
@@ -97,13 +112,17 @@ async def _find(settings: Settings, text: str) -> SessionRow:
         await index.close()
 
 
-def _print(path: Path) -> None:
+def _print(path: Path, identities: Sequence[Identity]) -> None:
     stream = sys.stdout.buffer
-    for text in shown_text(path, restores=sys.stdout.isatty()):
+    for text in shown_text(path, restores=sys.stdout.isatty(), identities=identities):
         stream.write(text.encode("utf-8", "replace"))
     stream.flush()
 
 
-async def _play(path: Path, speed: float, idle_limit: float | None, start: float) -> None:
+async def _play(
+    path: Path, speed: float, idle_limit: float | None, start: float, identities: Sequence[Identity]
+) -> None:
     with local_terminal(os.environ.get("TERM", "")) as terminal:
-        await Player(path, terminal, speed=speed, idle_limit=idle_limit, start=start).run()
+        await Player(
+            path, terminal, speed=speed, idle_limit=idle_limit, start=start, identities=identities
+        ).run()

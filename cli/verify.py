@@ -4,18 +4,22 @@ from __future__ import annotations
 
 import asyncio
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 import click
 
+from cli.identity import identities_in, identity_option
 from cli.output import clean, is_coloured, json_option, print_json
 from cli.sessions import open_index
 from cli.settings import Settings, pass_settings
-from recorder.at_rest import Identity, read_identities
+from recorder.at_rest import Identity
 from recorder.catalog import recordings
+from recorder.errors import FormatError, RecorderKeyError
+from recorder.folder import files_of, recording_file
 from recorder.inspection import Finding, inspect
 from recorder.keys import VerifyKey, published_keys
+from recorder.names import SessionId, id_in
 from recorder.seals_check import hold_against, read_chain
 
 
@@ -28,14 +32,7 @@ from recorder.seals_check import hold_against, read_chain
     multiple=True,
     help="Public key of the recorder; several may be given. By default those of the configured bastion.",
 )
-@click.option(
-    "--identity",
-    "identity_files",
-    type=click.Path(dir_okay=False, path_type=Path),
-    multiple=True,
-    envvar="BASTION_AGE_IDENTITY",
-    help="age identity or private SSH key, for files that were encrypted with age (.age).",
-)
+@identity_option
 @click.option("--all", "is_all", is_flag=True, help="All recordings of the configured bastion.")
 @json_option
 @pass_settings
@@ -52,19 +49,24 @@ def verify(
     Needs the recording and the recorder's public key, and nothing else: neither server nor database. Exits with 0 if
     all are unchanged, with 1 if not. A session that still runs is good as far as it is signed. With --all the chain of
     seals (seals.log) is verified too, and whether a recording is missing that it names.
+
+    Of an encrypted recording it verifies that the encrypted file is the one that the bastion wrote; with an identity
+    that it is for also each line in it.
     """
     if bool(named) == is_all:
         raise click.UsageError("Name recordings by id or file, or say --all.")
     keys = _keys(settings, key_files)
-    paths, missing = asyncio.run(_paths(settings, named, is_all))
-    identities = [identity for file in identity_files for identity in read_identities(file)]
-    findings = _verify(paths, keys, identities, shows_progress=is_all and not as_json)
+    identities = identities_in(identity_files)
     if is_all:
         folder = settings.config.recordings_folder
+        missing = asyncio.run(_missing(folder))
+        findings = _verify_all(folder, keys, identities, shows_progress=not as_json)
         # Read last: what was sealed meanwhile has its entry.
         findings = hold_against(read_chain(folder, keys), folder, findings)
         named_missing = {finding.name for finding in findings}
         findings = [*(one for one in missing if one.name not in named_missing), *findings]
+    else:
+        findings = [inspect(path, keys, identities) for path in asyncio.run(_paths(settings, named))]
     if as_json:
         print_json([_as_data(finding) for finding in findings])
     else:
@@ -76,41 +78,61 @@ def _keys(settings: Settings, files: Sequence[Path]) -> list[VerifyKey]:
     return [VerifyKey.load(file) for file in files] or published_keys(settings.config.recorder_key_file)
 
 
-async def _paths(settings: Settings, named: Sequence[str], is_all: bool) -> tuple[list[Path], list[Finding]]:
-    """The files to verify, and what the index knows of that is not there any more."""
-    if not is_all and all(_is_file(text) for text in named):
-        return [Path(text) for text in named], []
-    folder = settings.config.recordings_folder
-    index = await open_index(folder)
+async def _paths(settings: Settings, named: Sequence[str]) -> list[Path]:
+    """The files that are named."""
+    if all(_is_file(text) for text in named):
+        return [Path(text) for text in named]
+    index = await open_index(settings.config.recordings_folder)
     try:
-        if not is_all:
-            return [Path(text) if _is_file(text) else (await index.find(text)).path for text in named], []
-        missing = [
-            Finding(
-                name=row.id,
-                path=row.path,
-                is_good=False,
-                state="missing",
-                reason="the index has it, the folder not",
-            )
-            for row in await index.list()
-            if not row.path.exists()
-        ]
+        return [Path(text) if _is_file(text) else (await index.find(text)).path for text in named]
     finally:
         await index.close()
-    return list(recordings(folder)), missing
+
+
+async def _missing(folder: Path) -> list[Finding]:
+    """What the index knows of *folder*, and is not there any more."""
+    index = await open_index(folder)
+    try:
+        rows = await index.list()
+    finally:
+        await index.close()
+    reason = "the index has it, the folder not"
+    return [
+        Finding(name=row.id, path=row.path, is_good=False, state="missing", reason=reason)
+        for row in rows
+        if not files_of(folder, row.id)
+    ]
 
 
 def _is_file(text: str) -> bool:
     return "/" in text or bool(Path(text).suffix)
 
 
-def _verify(
-    paths: Sequence[Path], keys: Sequence[VerifyKey], identities: Sequence[Identity], *, shows_progress: bool
+def _verify_all(
+    folder: Path, keys: Sequence[VerifyKey], identities: Sequence[Identity], *, shows_progress: bool
 ) -> list[Finding]:
-    if not (shows_progress and sys.stderr.isatty()):
-        return [inspect(path, keys, identities) for path in paths]
-    return [inspect(path, keys, identities) for path in _with_progress(paths)]
+    """Verify what is in *folder*. One that cannot be looked at keeps no other from it."""
+    paths: Iterable[Path] = list(recordings(folder))
+    if shows_progress and sys.stderr.isatty():
+        paths = _with_progress(list(paths))
+    found = (_inspect(folder, path, keys, identities) for path in paths)
+    return [finding for finding in found if finding is not None]
+
+
+def _inspect(
+    folder: Path, path: Path, keys: Sequence[VerifyKey], identities: Sequence[Identity]
+) -> Finding | None:
+    """A finding on the recording at *path*, or where it stands by now; None when it has been removed meanwhile."""
+    try:
+        return inspect(path, keys, identities)
+    except RecorderKeyError:
+        reason = "it is encrypted, and has no label by which it could be verified without an identity that it is for"
+        return Finding(name=id_in(path), path=path, is_good=False, state="no label", reason=reason)
+    except FormatError:
+        if path.exists():
+            raise
+        now = recording_file(folder, SessionId(id_in(path)))
+        return inspect(now, keys, identities) if now.exists() else None
 
 
 def _with_progress(paths: Sequence[Path]) -> Iterator[Path]:
@@ -148,5 +170,7 @@ def _print(findings: Sequence[Finding], *, only_bad: bool) -> None:
         removed = sum(finding.state == "removed" for finding in findings)
         bad = sum(not finding.is_good for finding in findings)
         total = len(findings) - removed
-        more = f"; {removed:,} more were removed on purpose (bastion sessions --removed)" if removed else ""
+        outside = sum(finding.state == "encrypted" for finding in findings)
+        more = f"; {outside:,} are encrypted, and were verified from outside (--identity)" if outside else ""
+        more += f"; {removed:,} more were removed on purpose (bastion sessions --removed)" if removed else ""
         click.echo(f"{total:,} recordings: {total - bad:,} unchanged, {bad:,} not{more}")

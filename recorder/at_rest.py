@@ -15,6 +15,7 @@ from typing import BinaryIO
 from pyrage import DecryptError, IdentityError, decrypt_io, ssh, x25519
 
 from recorder.errors import FormatError, NoIdentityFits, RecorderKeyError
+from recorder.label import recipients_of
 from recorder.names import is_encrypted
 
 Identity = x25519.Identity | ssh.Identity
@@ -65,12 +66,23 @@ def open_plain(path: Path, identities: Sequence[Identity]) -> BinaryIO:
     """
     if not is_encrypted(path):
         return path.open("rb", buffering=_BUFFER)
-    if not identities:
+    require_identity(path, identities)
+    return io.BufferedReader(_Decrypted(path, identities), _BUFFER)
+
+
+def require_identity(path: Path, identities: Sequence[Identity]) -> None:
+    """RecorderKeyError when *path* is encrypted and there are no *identities*; whether one fits shows on reading."""
+    if is_encrypted(path) and not identities:
         raise RecorderKeyError(
             f"{path.name} is encrypted, and there is no identity to read it with.",
-            hint="bastion play, verify and export read it with --identity FILE: an age identity or a private SSH key.",
+            hint="bastion play, verify and export read it with --identity FILE: an age identity or a private SSH key."
+            + _for_whom(path),
         )
-    return io.BufferedReader(_Decrypted(path, identities), _BUFFER)
+
+
+def _for_whom(path: Path) -> str:
+    names = recipients_of(path)
+    return "\nIt was encrypted to:" + "".join(f"\n  {name}" for name in names) if names else ""
 
 
 class _Decrypted(io.RawIOBase):
@@ -122,7 +134,7 @@ class _Run:
     """One decryption of the file at *path*, from its start, by a thread of its own."""
 
     def __init__(self, path: Path, identities: list[Identity]) -> None:
-        self._name = path.name
+        self._path = path
         self._file = path.open("rb")
         self._handover = _Handover()
         self._failure: DecryptError | OSError | None = None
@@ -134,10 +146,10 @@ class _Run:
         if length == 0 and self._failure is not None:
             if str(self._failure) == _NO_MATCH:
                 raise NoIdentityFits(
-                    f"{self._name} cannot be decrypted: it is not for the identity that was named.",
-                    hint="Name that of one of the keys it was encrypted to. Its label lists them.",
+                    f"{self._path.name} cannot be decrypted: it is not for the identity that was named.",
+                    hint="Name that of one of the keys it is for." + _for_whom(self._path),
                 )
-            raise FormatError(f"{self._name} cannot be decrypted: {self._failure}")
+            raise FormatError(f"{self._path.name} cannot be decrypted: {self._failure}")
         return length
 
     def close(self) -> None:

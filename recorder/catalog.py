@@ -119,6 +119,17 @@ def _labelled_row(path: Path) -> SessionRow:
     return _row(path, SessionId(label.id), label.started_at, label.facts, account)
 
 
+def is_to_be_encrypted(path: Path) -> bool:
+    """Whether the recording at *path* is plain, and is not to stay so once it is sealed."""
+    if is_encrypted(path):
+        return False
+    try:
+        with path.open("rb") as file:
+            return decode_opening(file.readline(LINE_LIMIT + 1)).header.encrypt
+    except (OSError, FormatError):  # `bastion verify` tells
+        return False
+
+
 def is_live(path: Path) -> bool:
     """Whether a process that runs now holds the recording at *path*: a server that writes it, or that encrypts it."""
     try:

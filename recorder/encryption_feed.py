@@ -9,16 +9,14 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import sqlite3
-from collections.abc import Awaitable, Callable, Collection, Iterable
+from collections.abc import Awaitable, Callable, Iterable
 from typing import Protocol
 
 import structlog
 
-from recorder.catalog import LIVE, SessionRow
+from recorder.catalog import LIVE, SessionRow, is_to_be_encrypted
 from recorder.encryption import Encryptor
 from recorder.errors import FormatError, RecorderError
-from recorder.header import decode_opening
-from recorder.lines import LINE_LIMIT
 from recorder.names import SessionId, is_encrypted
 from recorder.rests import Rests
 from recorder.search_feed import SearchFeed, forget_text_of
@@ -81,13 +79,12 @@ class EncryptionFeed:
         self._idle.clear()
         self._news.set()
 
-    async def catch_up(self, rows: Iterable[SessionRow]) -> Collection[SessionId]:
-        """Find among *rows* what an earlier server left to be encrypted, have it encrypted, and say what it is."""
+    async def catch_up(self, rows: Iterable[SessionRow]) -> None:
+        """Find among *rows* what an earlier server left to be encrypted."""
         plain = [row for row in rows if row.ending != LIVE and not is_encrypted(row.path)]
-        left = await asyncio.to_thread(lambda: list(filter(_is_to_be_encrypted, plain)))
+        left = await asyncio.to_thread(lambda: [row for row in plain if is_to_be_encrypted(row.path)])
         for row in left:
             self.add(row)
-        return [row.id for row in left]
 
     async def wait(self) -> None:
         """Return when each recording that waits has been encrypted, or tried."""
@@ -157,12 +154,6 @@ class EncryptionFeed:
         stopping = loop.create_task(self._stopped.wait())
         await asyncio.wait([entering, stopping], return_when=asyncio.FIRST_COMPLETED)
         stopping.cancel()
-        return entering.done()
-
-
-def _is_to_be_encrypted(row: SessionRow) -> bool:
-    try:
-        with row.path.open("rb") as file:
-            return decode_opening(file.readline(LINE_LIMIT + 1)).header.encrypt
-    except (OSError, RecorderError):  # it is told of where it is missed or verified
-        return False
+        has_entered = entering.done()
+        entering.cancel()
+        return has_entered

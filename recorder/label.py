@@ -120,6 +120,14 @@ def read_label(path: Path) -> SignedLabel:
     return SignedLabel(label=label, message=_DOMAIN + text, signature=decode_bytes(encoded, 1))
 
 
+def recipients_of(path: Path) -> tuple[str, ...]:
+    """Whom the encrypted file at *path* is for, as its label says; nobody where there is none to be read."""
+    try:
+        return read_label(label_beside(path)).label.recipients
+    except (OSError, FormatError):  # a copy without one, or `verify` tells
+        return ()
+
+
 def last_line_in(label: Label) -> LastLine:
     """The recording's last line, of which the label keeps a copy; FormatError when it is no seal."""
     return read_last_line(label.seal.encode() + b"\n")

@@ -30,10 +30,12 @@ def name_of(text: str) -> str:
     words = text.split()
     if "PRIVATE KEY" in text or "AGE-SECRET-KEY-" in text.upper():
         raise ValueError("this is a private key: put the public one here, and treat this one as lost")
-    if not words or "\n" in text.strip():
-        raise ValueError("write one public key on one line")
-    name = " ".join(words[:2]) if words[0] in _SSH else words[0]
-    if name == words[0] and not name.startswith(_AGE):
+    is_ssh = bool(words) and words[0] in _SSH
+    rest = words[2:] if is_ssh else words[1:]
+    if not words or (rest and not is_ssh) or any(word.startswith((_AGE, *_SSH)) for word in rest):
+        raise ValueError("write one public key, and each in quotes of its own")
+    name = " ".join(words[:2]) if is_ssh else words[0]
+    if not is_ssh and not name.startswith(_AGE):
         raise ValueError(
             "write a public key of age (age1…, as age-keygen -y prints it) or an SSH key of the kind ssh-ed25519 or"
             " ssh-rsa; age knows no others"

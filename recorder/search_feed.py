@@ -9,8 +9,9 @@ from __future__ import annotations
 import asyncio
 import os
 import sqlite3
+from collections import deque
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing
 from pathlib import Path
 
@@ -18,7 +19,7 @@ import structlog
 
 from recorder import search_index
 from recorder.at_rest import Identity
-from recorder.catalog import LIVE, SessionRow
+from recorder.catalog import LIVE, SessionRow, is_to_be_encrypted
 from recorder.errors import FormatError, NoIdentityFits, RecorderError
 from recorder.names import SessionId, is_encrypted
 from recorder.rests import Rests
@@ -38,6 +39,7 @@ class SearchFeed:
         self._min_free_bytes = min_free_bytes
         self._keeps_encrypted = keeps_encrypted
         self._rests = Rests()
+        self._urgent: deque[tuple[SessionRow, Future[None]]] = deque()
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="search")
 
     def add(self, row: SessionRow) -> None:
@@ -45,16 +47,15 @@ class SearchFeed:
         self._thread.submit(self._attempt, self._enter, row)
 
     async def enter_now(self, row: SessionRow) -> None:
-        """Enter the text of a recording and return when that is done, or could not be."""
-        await asyncio.wrap_future(self._thread.submit(self._attempt, self._enter, row))
+        """Enter the text of a recording before others that wait, and return when that is done, or could not be."""
+        done: Future[None] = Future()
+        self._urgent.append((row, done))
+        self._thread.submit(self._enter_urgent)
+        await asyncio.wrap_future(done)
 
-    def catch_up(self, rows: Iterable[SessionRow], *, but: Collection[SessionId] = ()) -> None:
-        """Enter what is missing of *rows*, which are all there are, and forget the others and what must not be kept.
-
-        Those of *but* are left to somebody else.
-        """
-        ended = [row for row in rows if row.ending != LIVE]
-        self._thread.submit(self._attempt, self._catch_up, ended, frozenset(but))
+    def catch_up(self, rows: Iterable[SessionRow]) -> None:
+        """Enter what is missing of *rows*, which are all there are, and forget the others and what must not be kept."""
+        self._thread.submit(self._attempt, self._catch_up, [row for row in rows if row.ending != LIVE])
 
     async def close(self) -> None:
         """End soon: what has not been entered yet is at the next start."""
@@ -81,7 +82,7 @@ class SearchFeed:
         self._rests.begin()
         enter_recording(self._folder, row.id, row.path, self._rests)
 
-    def _catch_up(self, rows: list[SessionRow], but: frozenset[SessionId]) -> None:
+    def _catch_up(self, rows: list[SessionRow]) -> None:
         with (
             search_index.only_writer(self._folder, self._rests.is_stopped),
             closing(search_index.open_writing(self._folder)) as database,
@@ -92,10 +93,20 @@ class SearchFeed:
         if not self._keeps_encrypted:
             forget_text_of(self._folder, {row.id for row in rows if is_encrypted(row.path)})
         for row in rows:
-            if row.id in known or row.id in but or is_encrypted(row.path):
-                continue
-            if row.path.exists():
+            self._enter_urgent()
+            if row.id not in known and row.path.exists() and self._may_keep(row):
                 self._enter(row)
+
+    def _may_keep(self, row: SessionRow) -> bool:
+        """Whether the text of a recording can be entered, and may be."""
+        return not is_encrypted(row.path) and (self._keeps_encrypted or not is_to_be_encrypted(row.path))
+
+    def _enter_urgent(self) -> None:
+        while self._urgent:
+            row, done = self._urgent.popleft()
+            if done.set_running_or_notify_cancel():
+                self._attempt(self._enter, row)
+                done.set_result(None)
 
 
 def enter_recording(
@@ -135,6 +146,8 @@ def rebuild_text(
             search_index.forget_all(folder)
     for row in rows:
         if is_encrypted(row.path) and (row.id not in kept or not identities):
+            continue
+        if not keeps_encrypted and is_to_be_encrypted(row.path):
             continue
         try:
             enter_recording(folder, row.id, row.path, identities=identities)

@@ -12,7 +12,7 @@ import fcntl
 import os
 import sqlite3
 import time
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeVar
@@ -194,11 +194,10 @@ class Store:
                 recovered.append(row)
         rows = await self.index.list()
         await self._chain_missing(rows)
-        waiting: Collection[SessionId] = ()
-        if self.encryption is not None:
-            waiting = await self.encryption.catch_up(rows)  # which sees to their text, too
         if self.search is not None:
-            self.search.catch_up(rows, but=waiting)
+            self.search.catch_up(rows)
+        if self.encryption is not None:
+            await self.encryption.catch_up(rows)
         return recovered
 
     async def close(self) -> None:

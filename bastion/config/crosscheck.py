@@ -16,7 +16,7 @@ import asyncssh
 from bastion.config.model import Config
 from bastion.config.problem import Problem, Severity, harmless, shown
 from bastion.config.targets import KubernetesTarget, PostgresTarget, SshTarget, Target
-from bastion.config.values import is_loopback
+from bastion.config.values import EXAMPLE_RECIPIENT, is_loopback
 from policy.match import TargetFacts, names_target
 from policy.patterns import USER, any_matches, matches
 from policy.rules import Rule
@@ -56,6 +56,7 @@ def crosscheck(draft: Draft) -> Iterator[Problem]:
             message = "has no effect while device_flow is false"
             yield _found("warning", place, "device_flow_from", message)
     yield from _development(draft)
+    yield from _encryption(draft)
     for rule, place in zip(draft.config.policy.rules, draft.rules, strict=True):
         yield from _dead_rule(rule, place)
     if draft.is_whole:
@@ -155,6 +156,20 @@ def _file_exists(file: Path | None, place: Place, setting: str) -> Iterator[Prob
     except OSError as error:
         reason = error.strerror or "it cannot be found"
         yield _found("warning", place, setting, f"the file cannot be used: {reason.lower()}")
+
+
+def _encryption(draft: Draft) -> Iterator[Problem]:
+    settings, place = draft.config.recording, Place(draft.file, "recording")
+    for index, key in enumerate(settings.encrypt_to):
+        if key == EXAMPLE_RECIPIENT:
+            message = "is the key of the example: what is encrypted to it nobody can read"
+            yield _found("error", place, f"encrypt_to[{index}]", message, "Make your own: age-keygen -o FILE")
+    if not settings.search_encrypted:
+        return
+    if not settings.search:
+        yield _found("warning", place, "search_encrypted", "has no effect while search is false")
+    elif draft.is_whole and not settings.encrypt_to:
+        yield _found("warning", place, "search_encrypted", "has no effect without encrypt_to")
 
 
 def _development(draft: Draft) -> Iterator[Problem]:

@@ -18,6 +18,7 @@ from bastion.config.retention import Retention
 from bastion.config.section import Section
 from bastion.config.targets import Target
 from bastion.config.values import (
+    EXAMPLE_RECIPIENT,
     Address,
     Alias,
     File,
@@ -29,6 +30,7 @@ from bastion.config.values import (
     Network,
     OnwardLifetime,
     Port,
+    Recipient,
     SignInLifetime,
     Switch,
     Text,
@@ -151,6 +153,16 @@ class Recording(Section):
         True,
         description="Keep the text of sessions in an index beside the recordings, for bastion search. With false no"
         " such text is kept, and what there was is deleted at the next start.",
+    )
+    encrypt_to: tuple[Recipient, ...] = Field(
+        (),
+        description="Encrypt each recording with age once it is sealed, to these public keys of auditors (age1…,"
+        " ssh-ed25519 or ssh-rsa). The bastion cannot read it any more then, and nobody can who has none of the keys.",
+        examples=[[EXAMPLE_RECIPIENT]],
+    )
+    search_encrypted: Switch = Field(
+        False,
+        description="Keep the text of encrypted recordings in the search index all the same, where it is in the clear.",
     )
     retention: Retention = Field(Retention(), description="When recordings are removed.")
 

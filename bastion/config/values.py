@@ -17,6 +17,7 @@ from pydantic import AfterValidator, Field
 
 from policy.durations import Duration, format_duration
 from policy.patterns import is_login
+from recorder.recipients import name_of
 
 _HOST_NAME = re.compile(r"(?!-)[A-Za-z0-9_-]{1,63}(?:\.(?!-)[A-Za-z0-9_-]{1,63})*\.?")
 
@@ -125,4 +126,7 @@ ListenPort = Annotated[int, Field(strict=True, ge=0, le=65535)]
 Switch = Annotated[bool, Field(strict=True)]
 Line = Annotated[str, AfterValidator(_line)]
 Alias = Annotated[str, AfterValidator(_alias)]
+EXAMPLE_RECIPIENT = "age1ql3z7hjy54pw3hyww5ayyfg7zqgvc7w3j2elw8zmrj2kg5sfn9aqmcac8p"
+"""What the documentation shows; nobody has its private half."""
+Recipient = Annotated[str, AfterValidator(name_of)]
 Text = Annotated[str, Field(min_length=1)]
