@@ -18,7 +18,7 @@ COMMANDS = {
     "target": "Add, list, check and scan targets.",
     "policy": "Explain who may reach what.",
     "ca": "Show and rotate the certificate authorities.",
-    "recorder": "Show and rotate the key that signs recordings.",
+    "recorder": "Show and rotate the key that signs recordings; encrypt some.",
     "cert": "List and revoke sign-ins and their certificates.",
     "user": "Lock and unlock people; release a name.",
     "audit": "List what happened: sign-ins, refusals, changes.",

@@ -42,6 +42,11 @@ def clean(text: str) -> str:
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in text)
 
 
+def counted(recordings: int) -> str:
+    """`1 recording`, `1,204 recordings`."""
+    return f"{recordings:,} recording" if recordings == 1 else f"{recordings:,} recordings"
+
+
 def print_rows(
     rows: Sequence[Mapping[str, Any]], columns: Sequence[Column], *, as_json: bool, empty: str
 ) -> None:

@@ -11,7 +11,7 @@ from rich.filesize import decimal
 from bastion.config.model import Config
 from bastion.ops.retention import Survey, apply, survey
 from bastion.state.store import State
-from cli.output import Column, clean, json_option, print_json, print_rows
+from cli.output import Column, clean, counted, json_option, print_json, print_rows
 from cli.removed import as_data
 from cli.sessions import require_folder
 from cli.settings import Settings, pass_settings
@@ -54,13 +54,13 @@ def apply_command(settings: Settings, is_sure: bool, as_json: bool) -> int:
     if not as_json:
         _print(config, found)
     if count and not is_sure:
-        click.confirm(f"Remove {_recordings(count)} for good?", abort=True, err=True)
+        click.confirm(f"Remove {counted(count)} for good?", abort=True, err=True)
     done = with_state(settings, lambda state: _apply(config, state, found, is_quiet=as_json))
     if as_json:
         print_json({"removed": [as_data(entry) for entry in done]})
     elif count:
         freed = sum(entry.size or 0 for entry in done)
-        click.echo(f"Removed {_recordings(len(done))}, {decimal(freed)}.")
+        click.echo(f"Removed {counted(len(done))}, {decimal(freed)}.")
     return 0 if len(done) == count else 1
 
 
@@ -113,9 +113,9 @@ def _print(config: Config, found: Survey) -> None:
     print_rows(rows, columns, as_json=False, empty="Nothing is to be removed now.")
     if rows:
         count = len(found.plan.removals)
-        click.echo(f"{_recordings(count)} to remove, {decimal(found.plan.size)}.", err=True)
+        click.echo(f"{counted(count)} to remove, {decimal(found.plan.size)}.", err=True)
     if found.unfinished:
-        click.echo(f"An earlier run left {_recordings(len(found.unfinished))} half removed.", err=True)
+        click.echo(f"An earlier run left {counted(len(found.unfinished))} half removed.", err=True)
     for excess in found.plan.excesses:
         click.echo(
             f"Rule {clean(excess.rule)} stays {decimal(excess.bytes)} above its size: the rest is too young to go.",
@@ -123,7 +123,7 @@ def _print(config: Config, found: Survey) -> None:
         )
     if found.unchained:
         click.echo(
-            f"{_recordings(len(found.unchained))} not in the chain of seals stay: bastion verify --all tells more.",
+            f"{counted(len(found.unchained))} not in the chain of seals stay: bastion verify --all tells more.",
             err=True,
         )
 
@@ -152,7 +152,3 @@ def _removal_data(removal: Removal, now: float) -> dict[str, object]:
         "rule": removal.rule,
         "reason": removal.reason,
     }
-
-
-def _recordings(count: int) -> str:
-    return f"{count:,} recording" if count == 1 else f"{count:,} recordings"

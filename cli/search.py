@@ -18,7 +18,7 @@ from cli.sessions import open_index, to_moment
 from cli.settings import Settings, pass_settings
 from cli.state import operator, with_state
 from recorder.index import Filter
-from recorder.search import Found, Query
+from recorder.search import Found, Query, unsearchable, unsearchable_text
 from recorder.search import search as search_recordings
 from recorder.search_lines import Part
 
@@ -118,6 +118,8 @@ async def _search(settings: Settings, query: Query, *, prints: bool) -> list[Fou
             if prints:
                 text = results_text(found, play=_PLAY, width=width, colour=is_coloured(sys.stdout))
                 click.echo(text, nl=False, color=True)
+        if closed := await unsearchable(index, query.narrow):
+            click.echo(unsearchable_text(closed), nl=False, err=True)
     finally:
         await index.close()
     return all_found

@@ -185,6 +185,11 @@ class Index:
         async with self._transaction() as database:
             await database.executemany("DELETE FROM sessions WHERE id = ?", [(id_,) for id_ in ids])
 
+    async def purge(self) -> None:
+        """Wipe what was overwritten or removed out of the files of the index, as far as nobody reads it now."""
+        async with self._writing:
+            await self._database.execute_fetchall("PRAGMA wal_checkpoint(TRUNCATE)")
+
     async def rebuild(self) -> Broken:
         """Make the rows anew from the files; say which files are no recordings. A server may go on meanwhile."""
         rows, broken = await asyncio.to_thread(_read_all, self.folder)

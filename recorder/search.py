@@ -8,12 +8,15 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
-from dataclasses import dataclass, field
+from contextlib import closing
+from dataclasses import dataclass, field, replace
 from itertools import islice
+from pathlib import Path
 
 from recorder.catalog import SessionRow
 from recorder.index import Filter, Index
-from recorder.search_index import Hit, TextSearch, open_reading
+from recorder.names import SessionId, is_encrypted
+from recorder.search_index import Hit, TextSearch, known, open_reading
 from recorder.search_lines import Part
 
 _BATCH = 32
@@ -66,6 +69,26 @@ async def search(
             yield found
     finally:
         database.close()
+
+
+async def unsearchable(
+    index: Index, narrow: Filter, accept: Callable[[SessionRow], bool] = lambda row: True
+) -> int:
+    """How many sessions pass *narrow* and *accept*, and are encrypted and without text in the index."""
+    rows = await index.list(replace(narrow, limit=None))
+    closed = {row.id for row in rows if is_encrypted(row.path) and accept(row)}
+    return len(closed - await asyncio.to_thread(_searchable, index.folder)) if closed else 0
+
+
+def _searchable(folder: Path) -> set[SessionId]:
+    with closing(open_reading(folder)) as database:
+        return known(database)
+
+
+def unsearchable_text(count: int) -> str:
+    """The line that tells of them."""
+    which = "1 encrypted session that fits" if count == 1 else f"{count:,} encrypted sessions that fit"
+    return f"Not searched: {which} otherwise. The index holds no text of what is encrypted.\n"
 
 
 def _look_into(text: TextSearch, rows: list[SessionRow], most_hits: int, most: int | None) -> list[Found]:

@@ -19,7 +19,7 @@ from bastion.config.values import Address, File, Line, Login, Port, Switch, Text
 from policy.durations import PositiveDuration
 
 BUILTIN_WORDS = frozenset({
-    "bastion", "follow", "help", "kubeconfig", "login", "logout", "logs", "menu", "play", "requests", "search",
+    "bastion", "fetch", "follow", "help", "kubeconfig", "login", "logout", "logs", "menu", "play", "requests", "search",
     "sessions", "targets", "verify", "whoami",
 })  # fmt: skip
 """Words that mean a command of ours over SSH, so that no target may have them for its name."""

@@ -1,8 +1,9 @@
 """Copies all that a bastion must not lose into a folder, while it runs: a data folder that can be put back as it is.
 
-Recordings do not change once they are sealed, so a second backup into the same folder copies only what is new. The
-order matters: what may be behind is copied first. A recording that is sealed after the chain of seals was copied gets
-its entry when the restored bastion starts; a key that is made after the state was copied does no harm.
+Recordings do not change once they are sealed, so a second backup into the same folder copies only what is new; one that
+was plain in the last backup and is encrypted now is exchanged. The order matters: what may be behind is copied first. A
+recording that is sealed after the chain of seals was copied gets its entry when the restored bastion starts; a key that
+is made after the state was copied does no harm.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ import asyncio
 import json
 import os
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -22,8 +23,8 @@ from bastion.errors import BackupError
 from bastion.runtime.files import make_private_folder, replace_file
 from bastion.state.store import State
 from recorder.catalog import recordings
-from recorder.folder import files_of, make_folders
-from recorder.names import SessionId
+from recorder.folder import encrypted_file, files_of, make_folders, plain_file
+from recorder.names import SessionId, id_in
 from recorder.removal import only_remover
 from recorder.seals import FILE as SEALS
 
@@ -120,28 +121,43 @@ def _copy_recordings(folder: Path, to: Path, progress: Progress) -> Backup:
     make_private_folder(target)
     if (folder / SEALS).exists():
         _copy(folder / SEALS, target / SEALS)
-    everything = list(_recorded(folder))
-    new = [
-        (file, size) for file, size in everything if not _is_there(target / file.relative_to(folder), size)
-    ]
-    total, done = sum(size for _, size in new), 0
-    for file, size in new:
-        copy = target / file.relative_to(folder)
-        make_folders(copy.parent, target, is_durable=False)
-        _copy(file, copy)
+    everything = [SessionId(id_in(path)) for path in recordings(folder)]
+    new = {
+        session_id: size for session_id in everything if (size := _size_to_copy(folder, target, session_id))
+    }
+    total, done = sum(new.values()), 0
+    for session_id, size in new.items():
+        _copy_recording(folder, target, session_id)
         done += size
         progress(done, total)
     return Backup(folder=to, recordings=len(new), bytes=done, kept=len(everything) - len(new))
 
 
-def _recorded(folder: Path) -> Iterator[tuple[Path, int]]:
-    for path in recordings(folder):
-        for file in files_of(folder, SessionId(path.name.partition(".")[0])):
-            yield file, file.stat().st_size
+def _copy_recording(folder: Path, target: Path, session_id: SessionId) -> None:
+    try:
+        _copy_files(folder, target, session_id)
+    except FileNotFoundError:  # it has been encrypted since it was listed, which it is only once
+        _copy_files(folder, target, session_id)
+    if not plain_file(folder, session_id).exists() and encrypted_file(target, session_id).exists():
+        plain_file(target, session_id).unlink(missing_ok=True)
 
 
-def _is_there(copy: Path, size: int) -> bool:
-    return copy.exists() and copy.stat().st_size == size
+def _copy_files(folder: Path, target: Path, session_id: SessionId) -> None:
+    for file in files_of(folder, session_id):
+        copy = target / file.relative_to(folder)
+        make_folders(copy.parent, target, is_durable=False)
+        _copy(file, copy)
+
+
+def _size_to_copy(folder: Path, target: Path, session_id: SessionId) -> int:
+    """How many bytes there are of a recording that the backup does not have; 0 when it has all."""
+    try:
+        sizes = {file: file.stat().st_size for file in files_of(folder, session_id)}
+    except FileNotFoundError:  # it is just being encrypted
+        sizes = {file: file.stat().st_size for file in files_of(folder, session_id)}
+    copies = {file: target / file.relative_to(folder) for file in sizes}
+    is_there = all(copy.exists() and copy.stat().st_size == sizes[file] for file, copy in copies.items())
+    return 0 if is_there else sum(sizes.values())
 
 
 def _copy(file: Path, to: Path, *, mode: int = 0o600) -> None:

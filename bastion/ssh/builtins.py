@@ -128,6 +128,7 @@ BUILTINS: dict[str, Builtin] = {
     ),
     "follow": Builtin(usage="follow ID", summary="watch one while it runs", run=replay.follow),
     "verify": Builtin(usage="verify ID…", summary="say whether recordings are unchanged", run=replay.verify),
+    "fetch": Builtin(usage="fetch ID", summary="get the file of one that is encrypted", run=replay.fetch),
     "kubeconfig": Builtin(
         usage="kubeconfig CLUSTER",
         summary="what your own kubectl needs to reach it through here",

@@ -1,4 +1,6 @@
-"""`sessions`, `play` and `verify` over SSH: for everybody their own sessions, for auditors those the policy gives them.
+"""`sessions`, `play`, `follow`, `verify` and `fetch` over SSH.
+
+For everybody their own sessions, for auditors those the policy gives them.
 
 Each replay is an audit event that names who looked, written before anything is shown.
 """
@@ -15,17 +17,20 @@ from bastion.ssh.session_table import json_lines, table
 from policy.decide import may_audit
 from policy.match import is_for
 from recorder.catalog import SessionRow
-from recorder.errors import NoSuchSession
+from recorder.errors import NoSuchSession, RecorderKeyError
 from recorder.follow import follow as follow_recording
 from recorder.follow import followed_text
 from recorder.index import Filter
 from recorder.inspection import inspect
 from recorder.keys import published_keys
+from recorder.label import recipients_of
+from recorder.names import is_encrypted
 from recorder.playback import shown_text
 from recorder.player import Player
 from recorder.screen_filter import ScreenFilter
 
 USUAL_LIMIT = 50
+_PIECE = 256 * 1024
 
 
 async def sessions(call: Call) -> int:
@@ -100,6 +105,24 @@ async def verify(call: Call) -> int:
     return 0 if is_good else 1
 
 
+async def fetch(call: Call) -> int:
+    """Hand out the encrypted file of a session as it is: who has a key to it reads it elsewhere."""
+    if len(call.arguments) != 1:
+        raise UsageError("usage: fetch ID", hint="sessions lists the ids.")
+    row = await _find(call, call.arguments[0])
+    if not is_encrypted(row.path):
+        raise UsageError(f"The recording {row.id} is not encrypted.", hint="play shows it.")
+    if call.terminal.is_tty:
+        raise UsageError(
+            "A file is nothing for a terminal.", hint=f"Leave -t out: fetch {row.id} > {row.path.name}"
+        )
+    await _note(call, row, "recording.fetched")
+    with row.path.open("rb", buffering=0) as file:
+        while piece := await asyncio.to_thread(file.read, _PIECE):
+            await call.terminal.write(piece)
+    return 0
+
+
 async def _print(call: Call, path: Path) -> None:
     texts = shown_text(path, restores=False)
     while (text := await asyncio.to_thread(next, texts, None)) is not None:
@@ -107,8 +130,18 @@ async def _print(call: Call, path: Path) -> None:
 
 
 async def _open(call: Call, text: str, event: str) -> SessionRow:
-    """The session *text* names, once the audit *event* that says who looks at it is written."""
+    """The session *text* names, once the audit *event* that says who looks at it is written.
+
+    RecorderKeyError, which says how to open it, when it is encrypted: the bastion has no key to it.
+    """
     row = await _find(call, text)
+    if is_encrypted(row.path):
+        raise _is_closed(row, call.front.config().server.public_name)
+    await _note(call, row, event)
+    return row
+
+
+async def _note(call: Call, row: SessionRow, event: str) -> None:
     await call.front.state.audit.record(
         event,
         user=call.person.user,
@@ -118,7 +151,17 @@ async def _open(call: Call, text: str, event: str) -> SessionRow:
         target=row.target,
         by="ssh",
     )
-    return row
+
+
+def _is_closed(row: SessionRow, bastion: str) -> RecorderKeyError:
+    name = row.path.name
+    keys = "".join(f"\n  {key}" for key in recipients_of(row.path))
+    return RecorderKeyError(
+        f"The recording {row.id} is encrypted, and the bastion cannot read it.",
+        hint=f"Whoever has the private half of one of these keys can:{keys}\n"
+        f"on the bastion's machine:  bastion play {row.id} --identity FILE\n"
+        f"anywhere:  ssh {bastion} fetch {row.id} > {name}; age -d -i FILE {name} | asciinema play -",
+    )
 
 
 async def _find(call: Call, text: str) -> SessionRow:

@@ -12,8 +12,9 @@ from bastion.runtime.moments import parse_moment
 from bastion.ssh.call import Call, UsageError
 from bastion.ssh.replay import may_see
 from bastion.ssh.search_results import json_line, results_text
+from recorder.catalog import SessionRow
 from recorder.index import Filter
-from recorder.search import Query
+from recorder.search import Query, unsearchable, unsearchable_text
 from recorder.search import search as search_recordings
 
 USUAL_LIMIT = 20
@@ -56,12 +57,19 @@ async def search(call: Call) -> int:
     width = terminal.columns if terminal.is_tty else 1000
     play = f"ssh -t {call.front.config().server.public_name} play"
     count = 0
-    async for found in search_recordings(call.front.store.index, query, lambda row: may_see(call, row)):
+    index = call.front.store.index
+
+    def accept(row: SessionRow) -> bool:
+        return may_see(call, row)
+
+    async for found in search_recordings(index, query, accept):
         count += 1
         shown = results_text(found, play=play, width=width, colour=terminal.is_tty)
         await terminal.say(json_line(found) if asked.json else shown)
     if not count and not asked.json:
         await terminal.say("Nothing was found in the sessions you may see.\n", error=True)
+    if closed := await unsearchable(index, query.narrow, accept):
+        await terminal.say(unsearchable_text(closed), error=True)
     return 0 if count else 1
 
 

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, tzinfo
 
 from recorder.catalog import LIVE, SessionRow
+from recorder.names import is_encrypted
 from recorder.terminal.text import cut, fit, plain
 from recorder.terminal.text import width as cell_width
 
@@ -46,6 +47,7 @@ def as_record(row: SessionRow) -> dict[str, object]:
         "exit_status": row.exit_status,
         "output_bytes": row.output_bytes,
         "input_bytes": row.input_bytes,
+        "encrypted": is_encrypted(row.path),
     }
 
 
