@@ -31,15 +31,15 @@ def name_of(text: str) -> str:
     if "PRIVATE KEY" in text or "AGE-SECRET-KEY-" in text.upper():
         raise ValueError("this is a private key: put the public one here, and treat this one as lost")
     is_ssh = bool(words) and words[0] in _SSH
-    rest = words[2:] if is_ssh else words[1:]
-    if not words or (rest and not is_ssh) or any(word.startswith((_AGE, *_SSH)) for word in rest):
-        raise ValueError("write one public key, and each in quotes of its own")
-    name = " ".join(words[:2]) if is_ssh else words[0]
-    if not is_ssh and not name.startswith(_AGE):
+    if words and not is_ssh and not words[0].startswith(_AGE):
         raise ValueError(
             "write a public key of age (age1…, as age-keygen -y prints it) or an SSH key of the kind ssh-ed25519 or"
             " ssh-rsa; age knows no others"
         )
+    rest = words[2:] if is_ssh else words[1:]
+    if not words or (rest and not is_ssh) or any(word.startswith((_AGE, *_SSH)) for word in rest):
+        raise ValueError("write one public key, and each in quotes of its own")
+    name = " ".join(words[:2]) if is_ssh else words[0]
     try:
         _key(name)
     except RecipientError as error:

@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from bastion.config.load import examine
+from bastion.config.values import EXAMPLE_RECIPIENT
 from tests.config.conftest import HOST_KEY, TARGET, Write
 
 ISSUER = """
@@ -191,3 +192,17 @@ def test_networks_for_a_flow_that_is_off_are_warned_about(write: Write) -> None:
     assert found(write(text)) == [
         ("warning", "issuers[0].device_flow_from", "has no effect while device_flow is false")
     ]
+
+
+def test_encryption_to_the_key_of_the_example_is_refused(write: Write) -> None:
+    text = f"{SOUND}\n[recording]\nencrypt_to = ['{EXAMPLE_RECIPIENT}']\n"
+    message = "is the key of the example: what is encrypted to it nobody can read"
+    assert found(write(text)) == [("error", "recording.encrypt_to[0]", message)]
+
+
+@pytest.mark.parametrize(
+    ("settings", "words"), [("search = false", "while search is false"), ("", "without encrypt_to")]
+)
+def test_text_that_is_kept_of_nothing_is_warned_about(write: Write, settings: str, words: str) -> None:
+    text = f"{SOUND}\n[recording]\nsearch_encrypted = true\n{settings}\n"
+    assert found(write(text)) == [("warning", "recording.search_encrypted", f"has no effect {words}")]

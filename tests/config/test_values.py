@@ -92,3 +92,31 @@ def test_numbers_and_switches_are_not_guessed_from_text() -> None:
 
 def test_a_network_must_not_have_host_bits() -> None:
     assert "10.0.0.1/8 has host bits set" in refusal(values.Network, "10.0.0.1/8")
+
+
+AGE = "age1ujzyd9af62ns87u75c8vqzlxx66krzlxjepmm29t4s59pjvy83uspagdjh"
+SSH = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIOg7klRBCQK2ccQwM864ffQ8eRT0upoLiarQ94xuu8HB"
+
+
+@pytest.mark.parametrize("value", [AGE, f" {AGE} ", SSH, f"{SSH} carol at home"])
+def test_recordings_are_encrypted_to_keys_of_age_and_ssh(value: str) -> None:
+    assert TypeAdapter(values.Recipient).validate_python(value) in (AGE, SSH)
+
+
+@pytest.mark.parametrize(
+    ("value", "words"),
+    [
+        ("", "one public key"),
+        (f"{AGE} {SSH}", "each in quotes of its own"),
+        (f"{SSH}\n{SSH}", "each in quotes of its own"),
+        (AGE[:-1] + "x", "not a public key"),
+        ("age1yubikey1qwt50d05nh5vutpdzmlg5wn80xq5negm4uj9ghv0snvdd3yysf5yw3rhl3t", "not a public key"),
+        ("ssh-ed25519 AAAA", "not a public key"),
+        ("ecdsa-sha2-nistp256 AAAA", "age knows no others"),
+        ("alice@example.com", "age knows no others"),
+        ("AGE-SECRET-KEY-1QQQQ", "treat this one as lost"),
+        ("-----BEGIN OPENSSH PRIVATE KEY-----", "treat this one as lost"),
+    ],
+)
+def test_what_nothing_can_be_encrypted_to_is_refused(value: str, words: str) -> None:
+    assert words in refusal(values.Recipient, value)

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import contextlib
 import errno
+import hashlib
+import json
 import os
 import shutil
 import sqlite3
@@ -16,7 +19,9 @@ from pathlib import Path
 
 import msgspec
 import pytest
-from pyrage import x25519
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+from pyrage import decrypt, x25519
 
 from recorder import search_index
 from recorder.at_rest import open_plain
@@ -31,6 +36,7 @@ from recorder.inspection import Finding, inspect
 from recorder.journal import Recording
 from recorder.names import SessionId, is_encrypted
 from recorder.playback import Tape, shown_text
+from recorder.reader import Entry
 from recorder.recipients import Recipients
 from recorder.screen_filter import ScreenFilter
 from recorder.seals import FILE as SEALS
@@ -248,7 +254,7 @@ async def test_on_a_full_disk_it_stays_plain_until_there_is_room(small_disk: Pat
         assert path.suffix == ".cast" and [file.name for file in path.parent.iterdir()] == [path.name]
         (small_disk / "ballast").unlink()
         await record(store)  # another one that ends has it tried again
-        assert store.encryption.waiting == ()
+        assert not store.encryption.waiting
     assert [one.state for one in verify_all(folder)] == ["encrypted", "encrypted"]
 
 
@@ -392,7 +398,7 @@ async def test_replays_go_back_in_what_is_encrypted(folder: Path) -> None:
             assert (file.tell(), file.read(1000)) == (at, whole[at : at + 1000])
 
 
-def taken(tape: Tape) -> Iterator[object]:
+def taken(tape: Tape) -> Iterator[Entry]:
     while tape.head is not None:
         yield tape.take()
 
@@ -476,3 +482,31 @@ async def test_a_change_of_either_file_shows_without_an_identity(folder: Path, w
         with_identity = inspect(path, [KEY.verify_key], [IDENTITY])
         assert not with_identity.is_good
     assert [one.is_good for one in verify_all(folder)].count(False) == 1
+
+
+async def test_the_label_is_as_the_specification_says(folder: Path) -> None:
+    """Read with nothing of ours, from section 9 of docs/recording-format.md and a public key in PEM."""
+    async with opened(folder) as store:
+        session = await record(store)
+    path = encrypted(folder)
+    public = serialization.load_pem_public_key(KEY.verify_key.pem())
+    assert isinstance(public, Ed25519PublicKey)
+    signature, _, text = path.with_name(f"{session}.label").read_bytes().removesuffix(b"\n").partition(b" ")
+    public.verify(base64.b64decode(signature, validate=True), b"bastion recording label 1\n" + text)
+    label = json.loads(text)
+    content = path.read_bytes()
+    assert (label["id"], label["key"]) == (session, KEY.id)
+    assert (label["size"], label["sha256"]) == (len(content), hashlib.sha256(content).hexdigest())
+    assert label["recipients"] == [str(IDENTITY.to_public())]
+    plain = decrypt(content, [IDENTITY])
+    assert label["seal"].encode() + b"\n" == plain.splitlines(keepends=True)[-1]
+    header = json.loads(plain.splitlines()[0])["bastion"]
+    assert header["encrypt"] is True and header["started_at"] == label["started_at"]
+    assert label["facts"] == {name: header["facts"][name] for name in label["facts"]}
+    assert set(header["facts"]) - set(label["facts"]) == {"command", "client"}
+    signature, _, statement = json.loads(label["seal"])[2].partition(" ")
+    public.verify(base64.b64decode(signature), b"bastion recording seal 1\n" + statement.encode())
+    before = bytes.fromhex(json.loads(statement)["chain"])
+    entry = json.loads((folder / SEALS).read_bytes().partition(b" ")[2])
+    assert entry["chain"] == hashlib.sha256(before + label["seal"].encode() + b"\n").hexdigest()
+    assert entry["lines"] == json.loads(statement)["lines"] + 1
