@@ -17,7 +17,7 @@ from recorder.at_rest import Identity
 from recorder.catalog import recordings
 from recorder.errors import FormatError, RecorderKeyError
 from recorder.folder import files_of, recording_file
-from recorder.inspection import Finding, inspect
+from recorder.inspection import Finding, inspect, inspect_kept
 from recorder.keys import VerifyKey, published_keys
 from recorder.names import SessionId, id_in
 from recorder.seals_check import hold_against, read_chain
@@ -124,7 +124,7 @@ def _inspect(
 ) -> Finding | None:
     """A finding on the recording at *path*, or where it stands by now; None when it has been removed meanwhile."""
     try:
-        return inspect(path, keys, identities)
+        return inspect_kept(path, keys, identities)
     except RecorderKeyError:
         reason = "it is encrypted, and has no label by which it could be verified without an identity that it is for"
         return Finding(name=id_in(path), path=path, is_good=False, state="no label", reason=reason)
@@ -132,7 +132,7 @@ def _inspect(
         if path.exists():
             raise
         now = recording_file(folder, SessionId(id_in(path)))
-        return inspect(now, keys, identities) if now.exists() else None
+        return inspect_kept(now, keys, identities) if now.exists() else None
 
 
 def _with_progress(paths: Sequence[Path]) -> Iterator[Path]:
@@ -171,6 +171,6 @@ def _print(findings: Sequence[Finding], *, only_bad: bool) -> None:
         bad = sum(not finding.is_good for finding in findings)
         total = len(findings) - removed
         outside = sum(finding.state == "encrypted" for finding in findings)
-        more = f"; {outside:,} are encrypted, and were verified from outside (--identity)" if outside else ""
+        more = f"; encrypted, and verified from outside: {outside:,} (--identity)" if outside else ""
         more += f"; {removed:,} more were removed on purpose (bastion sessions --removed)" if removed else ""
         click.echo(f"{total:,} recordings: {total - bad:,} unchanged, {bad:,} not{more}")

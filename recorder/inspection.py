@@ -52,11 +52,17 @@ def inspect(path: Path, keys: Iterable[VerifyKey], identities: Sequence[Identity
             f"lines 1 to {verdict.signed_lines} are as they were signed; it still runs",
             True,
         )
-    elif verdict.is_to_be_encrypted and is_good:
-        reason += "; it is to be encrypted, and is not yet"
     return Finding(
         name=verdict.id or str(path), path=path, is_good=is_good, state=state, reason=reason, verdict=verdict
     )
+
+
+def inspect_kept(path: Path, keys: Iterable[VerifyKey], identities: Sequence[Identity] = ()) -> Finding:
+    """The same, of a recording where the recorder keeps it; says too if it should not be plain any more."""
+    finding = inspect(path, keys, identities)
+    if finding.state == "sealed" and finding.verdict is not None and finding.verdict.is_to_be_encrypted:
+        return replace(finding, reason=f"{finding.reason}; it is to be encrypted, and is not yet")
+    return finding
 
 
 def _inspect_encrypted(path: Path, keys: Sequence[VerifyKey], identities: Sequence[Identity]) -> Verdict:

@@ -21,7 +21,7 @@ from recorder.errors import NoSuchSession, RecorderKeyError
 from recorder.follow import follow as follow_recording
 from recorder.follow import followed_text
 from recorder.index import Filter
-from recorder.inspection import inspect
+from recorder.inspection import inspect_kept
 from recorder.keys import published_keys
 from recorder.label import recipients_of
 from recorder.names import is_encrypted
@@ -99,7 +99,7 @@ async def verify(call: Call) -> int:
     is_good = True
     for text in call.arguments:
         row = await _find(call, text)
-        finding = await asyncio.to_thread(inspect, row.path, keys)
+        finding = await asyncio.to_thread(inspect_kept, row.path, keys)
         is_good = is_good and finding.is_good
         await call.terminal.say(f"{row.id}  {finding.state}: {finding.reason}\n")
     return 0 if is_good else 1

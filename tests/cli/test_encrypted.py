@@ -131,7 +131,7 @@ def test_verify_all_without_and_with_an_identity(run: Command, keys: Keys, close
     done = run("verify", "--all")
     assert done.status == 0
     assert done.out == (
-        "2 recordings: 2 unchanged, 0 not; 2 are encrypted, and were verified from outside (--identity)\n"
+        "2 recordings: 2 unchanged, 0 not; encrypted, and verified from outside: 2 (--identity)\n"
     )
     assert run("verify", "--all", "--identity", str(keys.ssh)).out == "2 recordings: 2 unchanged, 0 not\n"
     assert run("verify", "--all", "--identity", str(keys.other)).status == 0

@@ -13,6 +13,8 @@ import shutil
 import sqlite3
 import stat
 import subprocess
+import threading
+import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, closing
 from pathlib import Path
@@ -32,7 +34,7 @@ from recorder.events import Exited, Happened, Noted, Output
 from recorder.follow import followed_text
 from recorder.header import Header
 from recorder.index import FILE
-from recorder.inspection import Finding, inspect
+from recorder.inspection import Finding, inspect, inspect_kept
 from recorder.journal import Recording
 from recorder.names import SessionId, is_encrypted
 from recorder.playback import Tape, shown_text
@@ -87,7 +89,7 @@ async def record(store: Store, size: int = 0) -> SessionId:
 
 def verify_all(folder: Path) -> list[Finding]:
     keys = [KEY.verify_key]
-    findings = [inspect(path, keys) for path in recordings(folder)]
+    findings = [inspect_kept(path, keys) for path in recordings(folder)]
     return hold_against(read_chain(folder, keys), folder, findings)
 
 
@@ -424,6 +426,50 @@ async def test_a_server_that_stops_encrypts_what_it_ended(folder: Path) -> None:
         recording = await begin(store)
         await recording.append([Output(b"x" * 500_000)])
     assert encrypted(folder).name == f"{recording.id}.cast.age"
+
+
+async def test_a_server_that_stops_does_not_wait_long_for_it(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("recorder.encryption_feed.CLOSING", 0.01)
+    reading = threading.Event()
+    real = os.pread
+
+    def slow(descriptor: int, length: int, offset: int) -> bytes:
+        if length == 8192 and offset > 0:  # a piece to be encrypted
+            reading.set()
+            time.sleep(0.02)
+        return real(descriptor, length, offset)
+
+    async with opened(folder) as store:
+        recording = await begin(store)
+        await recording.append([Output(b"x" * 3_000_000)])
+        with monkeypatch.context() as patch:
+            patch.setattr(os, "pread", slow)
+            await recording.seal("exited", 0)
+            await asyncio.to_thread(reading.wait)
+            await store.close()
+    assert recording.path.exists()
+    assert [one.state for one in verify_all(folder)] == ["sealed"]
+    assert not list(recording.path.parent.glob(".*"))
+
+
+async def test_a_server_that_stops_does_not_wait_for_the_text_either(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("recorder.encryption_feed.CLOSING", 0.01)
+    async with opened(folder, keeps_text=True) as store:
+        recording = await begin(store)
+        with search_index.only_writer(folder):  # as long as somebody makes the index anew
+            await recording.seal("exited", 0)
+            await store.close()
+    assert recording.path.exists()
+    async with opened(folder, keeps_text=True) as store:
+        await store.recover()
+        assert store.encryption is not None
+        await store.encryption.wait()
+        assert await found(store, "swordfish") != []
+    assert not recording.path.exists()
 
 
 async def test_a_removed_recording_does_not_come_back_encrypted(folder: Path) -> None:
