@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import io
 import threading
+from collections import deque
 from collections.abc import Sequence
 from pathlib import Path
 from typing import BinaryIO
@@ -21,6 +22,7 @@ from recorder.names import is_encrypted
 Identity = x25519.Identity | ssh.Identity
 
 _BUFFER = 256 * 1024
+_AHEAD = 4 * _BUFFER
 _NO_MATCH = "No matching keys found"
 _AGE_FILES = (b"age-encryption.org/", b"-----BEGIN AGE ENCRYPTED FILE")
 
@@ -86,7 +88,7 @@ def _for_whom(path: Path) -> str:
 
 
 class _Decrypted(io.RawIOBase):
-    """The reading end. The thread is one piece ahead at most, and ends when this is closed.
+    """The reading end. The thread is a little ahead, and ends when this is closed.
 
     To go back is to decrypt from the start again, as far as that.
     """
@@ -167,11 +169,12 @@ class _Run:
 
 
 class _Handover(io.BufferedIOBase):
-    """What the thread writes to. Each piece is waited for until it has been read."""
+    """What the thread writes to. It waits while *_AHEAD* bytes have not been read."""
 
     def __init__(self) -> None:
         super().__init__()
-        self._piece = memoryview(b"")
+        self._pieces: deque[memoryview] = deque()
+        self._unread = 0
         self._has_ended = self._is_closed = False
         self._changed = threading.Condition()
 
@@ -180,19 +183,27 @@ class _Handover(io.BufferedIOBase):
 
     def write(self, data: bytes) -> int:  # type: ignore[override]
         with self._changed:
-            self._changed.wait_for(lambda: self._is_closed or not self._piece)
+            self._changed.wait_for(lambda: self._is_closed or self._unread < _AHEAD)
             if self._is_closed:
                 raise BrokenPipeError("nobody reads any more")
-            self._piece = memoryview(bytes(data))
+            if data:
+                self._pieces.append(memoryview(bytes(data)))
+                self._unread += len(data)
             self._changed.notify_all()
         return len(data)
 
     def take_into(self, buffer: memoryview) -> int:
         with self._changed:
-            self._changed.wait_for(lambda: self._has_ended or self._piece)
-            length = min(len(buffer), len(self._piece))
-            buffer[:length] = self._piece[:length]
-            self._piece = self._piece[length:]
+            self._changed.wait_for(lambda: self._has_ended or self._pieces)
+            length = 0
+            while self._pieces and length < len(buffer):
+                piece = self._pieces.popleft()
+                part = piece[: len(buffer) - length]
+                buffer[length : length + len(part)] = part
+                length += len(part)
+                if len(part) < len(piece):
+                    self._pieces.appendleft(piece[len(part) :])
+            self._unread -= length
             self._changed.notify_all()
             return length
 

@@ -55,7 +55,8 @@ async def _session(
             "target": target,
             "login": "deploy",
             "kind": "ssh",
-            "action": "shell",
+            "action": "exec",
+            "command": f"greet {user}",
         }
         recording = await store.begin(
             Header(started_at=at, columns=80, rows=24, terminal="xterm", facts=facts)

@@ -149,8 +149,9 @@ def test_verify_all_without_and_with_an_identity(run: Command, keys: Keys, close
 
 
 def test_its_text_is_gone_from_the_index_and_a_search_says_so(run: Command, closed: Recorded) -> None:
-    folder = run.config.recordings_folder
-    assert not [file for file in folder.rglob("*") if file.is_file() and b"hello" in file.read_bytes()]
+    files = [file for file in run.config.recordings_folder.rglob("*") if file.is_file()]
+    assert not [file for file in files if b"hello" in file.read_bytes()]
+    assert not [file for file in files if b"greet" in file.read_bytes()]
     done = run("search", "hello")
     assert (done.status, done.out) == (1, "")
     assert "Not searched: 2 encrypted sessions that fit otherwise" in done.err
