@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
 import sqlite3
 from collections.abc import Awaitable, Callable, Iterable
 from typing import Protocol
@@ -58,9 +59,8 @@ class EncryptionFeed:
         self._retry = retry
         self._waiting: dict[SessionId, SessionRow] = {}
         self._told: dict[SessionId, str] = {}  # why they still wait
-        self._searchable: set[SessionId] = (
-            set()
-        )  # of those that wait, whose text has been entered or cannot be
+        self._not_before: dict[SessionId, float] = {}  # when those are tried again for which it may be costly
+        self._searchable: set[SessionId] = set()  # those whose text has been entered, or cannot be
         self._rests = Rests()
         self._news = asyncio.Event()
         self._idle = asyncio.Event()
@@ -109,10 +109,8 @@ class EncryptionFeed:
         while True:
             self._news.clear()
             for row in list(self._waiting.values()):
-                if await self._is_done_with(row):
-                    self._waiting.pop(row.id, None)
-                    self._told.pop(row.id, None)
-                    self._searchable.discard(row.id)
+                if asyncio.get_running_loop().time() >= self._not_before.get(row.id, 0.0):
+                    await self._try(row)
                 if self._rests.is_stopped():
                     return
             if not self._news.is_set():
@@ -122,38 +120,50 @@ class EncryptionFeed:
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._news.wait(), self._retry if self._waiting else None)
 
-    async def _is_done_with(self, row: SessionRow) -> bool:
-        """Encrypt the recording of *row*; false when that has to be tried again."""
+    async def _try(self, row: SessionRow) -> None:
+        """Encrypt the recording of *row*, or say why not; one that fails keeps no other from it."""
+        (result,) = await asyncio.gather(self._encrypt(row), return_exceptions=True)
+        match result:
+            case None | FormatError():  # that does not mend itself; `bastion verify` tells
+                for kept in (self._waiting, self._told, self._not_before):
+                    kept.pop(row.id, None)
+                self._searchable.discard(row.id)
+            case OSError(errno=errno.ENOSPC) | Stopped():
+                pass
+            case _:
+                self._not_before[row.id] = asyncio.get_running_loop().time() + self._retry
+        if result is None or isinstance(result, Stopped) or self._told.get(row.id) == str(result):
+            return
+        if row.id in self._waiting:
+            self._told[row.id] = str(result)
+        is_expected = isinstance(result, OSError | sqlite3.Error | RecorderError)
+        log.error(
+            "recording.not-encrypted",
+            session=row.id,
+            reason=str(result),
+            exc_info=None if is_expected else result,
+        )
+
+    async def _encrypt(self, row: SessionRow) -> None:
         if self._search is not None and row.id not in self._searchable:
-            if not await self._has_entered(self._search, row):
-                return False
+            await self._enter_text(self._search, row)
             self._searchable.add(row.id)
         encryptor = self._encryptor()
-        try:
-            self._rests.begin()
-            done = await asyncio.to_thread(encryptor.encrypt, row.id, now=self._now, is_stopped=self._rests)
-            if done is not None:
-                await self._enter(done)
-                log.info("recording.encrypted", session=row.id)
-            if self._search is None:
-                await asyncio.to_thread(forget_text_of, encryptor.folder, [row.id])
-        except Stopped:
-            return False
-        except (OSError, sqlite3.Error, RecorderError) as error:
-            reason = str(error)
-            if self._told.get(row.id) != reason:
-                log.error("recording.not-encrypted", session=row.id, reason=reason)
-                self._told[row.id] = reason
-            return isinstance(error, FormatError)  # that does not mend itself; `bastion verify` tells
-        return True
+        self._rests.begin()
+        done = await asyncio.to_thread(encryptor.encrypt, row.id, now=self._now, is_stopped=self._rests)
+        if done is not None:
+            await self._enter(done)
+            log.info("recording.encrypted", session=row.id)
+        if self._search is None:
+            await asyncio.to_thread(forget_text_of, encryptor.folder, [row.id])
 
-    async def _has_entered(self, search: SearchFeed, row: SessionRow) -> bool:
-        """Wait for the text of a recording to be entered, which may take minutes; false when we are to stop."""
+    async def _enter_text(self, search: SearchFeed, row: SessionRow) -> None:
+        """Wait for the text of a recording to be entered, which may take minutes; Stopped when we are to stop."""
         loop = asyncio.get_running_loop()
         entering = loop.create_task(search.enter_now(row))
         stopping = loop.create_task(self._stopped.wait())
         await asyncio.wait([entering, stopping], return_when=asyncio.FIRST_COMPLETED)
         stopping.cancel()
-        has_entered = entering.done()
-        entering.cancel()
-        return has_entered
+        if not entering.done():
+            entering.cancel()
+            raise Stopped

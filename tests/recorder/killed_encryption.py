@@ -30,7 +30,7 @@ from recorder.store import Store
 from tests.recorder.casts import KEY
 
 WATCHED = ("recorder/encryption.py", "recorder/encryption_feed.py")
-STEPS = ("_replace", "_write_whole", "_is_done_with")
+STEPS = ("_replace", "_write_whole", "_encrypt")
 """The functions that have an order; what they call does one thing."""
 
 

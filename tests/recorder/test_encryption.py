@@ -18,6 +18,7 @@ import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, closing
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import pytest
@@ -258,6 +259,32 @@ async def test_on_a_full_disk_it_stays_plain_until_there_is_room(small_disk: Pat
         await record(store)  # another one that ends has it tried again
         assert not store.encryption.waiting
     assert [one.state for one in verify_all(folder)] == ["encrypted", "encrypted"]
+
+
+@pytest.mark.parametrize("error", [RuntimeError("a bug"), OSError(errno.EIO, "Input/output error")])
+async def test_one_that_cannot_be_encrypted_keeps_no_other_from_it(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
+    real = Encryptor.encrypt
+    refused: list[SessionId] = []
+
+    def failing(self: Encryptor, session_id: SessionId, **rest: Any) -> SessionRow | None:
+        if session_id == first.id:
+            refused.append(session_id)
+            raise error
+        return real(self, session_id, **rest)
+
+    monkeypatch.setattr(Encryptor, "encrypt", failing)
+    async with opened(folder) as store:
+        assert store.encryption is not None
+        first = await begin(store)
+        await first.seal("exited", 0)
+        await store.encryption.wait()
+        await record(store)
+        await record(store)
+        assert store.encryption.waiting == (first.id,)
+        assert refused == [first.id]  # not again with each session that ends: it may be large
+    assert sorted(one.state for one in verify_all(folder)) == ["encrypted", "encrypted", "sealed"]
 
 
 async def sealed(folder: Path, size: int = 0) -> Path:
