@@ -6,11 +6,11 @@ The procedure:
 2. Where an encrypted file of just this recording stands, labelled by us, go to 6: an earlier run came as far.
 3. Write the encrypted file under another name, and wait until it is on the disk.
 4. Put the label in its place.
-5. Put the encrypted file in its place, and wait until the names are on the disk.
-6. Delete the plain file.
+5. Put the encrypted file in its place.
+6. Wait until the names are on the disk, and delete the plain file.
 
-Until 6 the plain file is the recording, and a run that was cut short is done again. Nothing is written that would open
-the file: from 6 on only the recipients can.
+Until then the plain file is the recording, and a run that was cut short is done again. Nothing is written that would
+open the encrypted one: only the recipients can.
 """
 
 from __future__ import annotations
@@ -126,11 +126,11 @@ class Encryptor:
                 _write_whole(new_label, content)
                 new_label.replace(label)  # (4)
                 new.replace(encrypted)  # (5)
-                sync_folder(plain.parent)
             finally:
                 for leftover in (new, new_label):
                     leftover.unlink(missing_ok=True)
-        plain.unlink()  # (6)
+        sync_folder(plain.parent)  # (6)
+        plain.unlink()
         sync_folder(plain.parent)
 
     def _is_there(self, encrypted: Path, last: LastLine) -> bool:

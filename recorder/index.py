@@ -61,6 +61,7 @@ class Filter:
     kind: str | None = None
     ending: str | None = None
     exit_status: int | None = None
+    encrypted: bool | None = None
     since: float | None = None
     until: float | None = None
     limit: int | None = None
@@ -120,18 +121,23 @@ class Index:
         )
         return [self._row(row) for row in rows]
 
-    async def walk(self, narrow: Filter, ids: Sequence[SessionId]) -> AsyncIterator[SessionRow]:
-        """Those of *ids* that pass *narrow* (but for its limit), newest first, a few at a time from the database."""
+    async def walk(self, narrow: Filter, ids: Sequence[SessionId] | None = None) -> AsyncIterator[SessionRow]:
+        """Those of *ids*, or of all, that pass *narrow* (but for its limit), newest first.
+
+        They come a few at a time from the database, and nobody has to wait for all.
+        """
         where, values = _conditions(narrow)
         where = f"{where} AND" if where else " WHERE"
+        if ids is not None:
+            where += " id IN (SELECT value FROM json_each(?)) AND"
+            values = [*values, _json(ids)]
         after: tuple[float, str] = (float("inf"), "")
         while True:
             rows = list(
                 await self._database.execute_fetchall(
-                    f"{_SELECT}{where} id IN (SELECT value FROM json_each(?))"  # noqa: S608 (constants)
-                    " AND (started_at, id) < (?, ?)"
+                    f"{_SELECT}{where} (started_at, id) < (?, ?)"
                     f" ORDER BY started_at DESC, id DESC LIMIT {_PAGE}",
-                    (*values, _json(ids), *after),
+                    (*values, *after),
                 )
             )
             for row in map(self._row, rows):
@@ -244,6 +250,7 @@ def _conditions(narrow: Filter) -> tuple[str, list[Any]]:
         "kind = ?": narrow.kind,
         "ending = ?": narrow.ending,
         "exit_status = ?": narrow.exit_status,
+        "path LIKE '%.age' = ?": narrow.encrypted,
         "started_at >= ?": narrow.since,
         "started_at < ?": narrow.until,
     }

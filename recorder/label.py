@@ -108,7 +108,9 @@ def label_beside(path: Path) -> Path:
 def read_label(path: Path) -> SignedLabel:
     """Take the label file at *path* apart strictly; FormatError when it is none, OSError as `open` does."""
     with path.open("rb") as file:
-        content = file.read(2 * LINE_LIMIT)  # the seal is a line, and so was the header
+        content = file.read(
+            4 * LINE_LIMIT
+        )  # the seal is a line, and so was the header; quoting makes them longer
     signature, _, text = content[:-1].partition(b" ")
     try:
         label = _LABELS.decode(text)

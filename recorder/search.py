@@ -15,7 +15,7 @@ from pathlib import Path
 
 from recorder.catalog import SessionRow
 from recorder.index import Filter, Index
-from recorder.names import SessionId, is_encrypted
+from recorder.names import SessionId
 from recorder.search_index import Hit, TextSearch, known, open_reading
 from recorder.search_lines import Part
 
@@ -75,9 +75,13 @@ async def unsearchable(
     index: Index, narrow: Filter, accept: Callable[[SessionRow], bool] = lambda row: True
 ) -> int:
     """How many sessions pass *narrow* and *accept*, and are encrypted and without text in the index."""
-    rows = await index.list(replace(narrow, limit=None))
-    closed = {row.id for row in rows if is_encrypted(row.path) and accept(row)}
-    return len(closed - await asyncio.to_thread(_searchable, index.folder)) if closed else 0
+    searchable: set[SessionId] | None = None
+    count = 0
+    async for row in index.walk(replace(narrow, encrypted=True)):
+        if searchable is None:
+            searchable = await asyncio.to_thread(_searchable, index.folder)
+        count += row.id not in searchable and accept(row)
+    return count
 
 
 def _searchable(folder: Path) -> set[SessionId]:
