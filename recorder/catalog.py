@@ -13,11 +13,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from recorder.errors import FormatError
-from recorder.folder import encrypted_file, plain_file
+from recorder.folder import plain_file
 from recorder.header import Facts, Opening, decode_opening
 from recorder.label import label_beside, last_line_in, plain_facts, read_label, read_last_line
 from recorder.lines import LINE_LIMIT
-from recorder.names import SUFFIX, SessionId, id_in, is_encrypted, is_id
+from recorder.names import ENCRYPTED, SUFFIX, SessionId, id_in, is_encrypted, is_id
 from recorder.statements import Account
 
 LIVE = "live"
@@ -88,7 +88,8 @@ def recordings(folder: Path) -> Iterator[Path]:
         name = id_in(path)
         if not is_id(name) or name == last:  # the plain file sorts first, and counts as long as it is there
             continue
-        if path in (plain_file(folder, SessionId(name)), encrypted_file(folder, SessionId(name))):
+        plain = plain_file(folder, SessionId(name))
+        if path == plain or path == plain.with_name(name + ENCRYPTED):
             last = name
             yield path
 

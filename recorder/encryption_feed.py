@@ -11,7 +11,6 @@ import contextlib
 import errno
 import sqlite3
 from collections.abc import Awaitable, Callable, Iterable
-from typing import Protocol
 
 import structlog
 
@@ -29,25 +28,20 @@ RETRY = 60.0
 """Seconds after which what failed is tried again."""
 CLOSING = 5.0
 """Seconds that are left at the end for what still waits; the rest is encrypted at the next start."""
-
-
-class Entering(Protocol):
-    """Enters the row of a recording into the index of sessions."""
-
-    def __call__(self, row: SessionRow, /) -> Awaitable[None]: ...
+_PIECE = 256
 
 
 class EncryptionFeed:
     """Made inside the event loop, whose task it is. *encryptor* gives the present one: keys are rotated.
 
-    *search* is given if the text of what is encrypted is to be kept there.
+    *enter* keeps the index of sessions up; *search* is given if the text of what is encrypted is to be kept there.
     """
 
     def __init__(
         self,
         *,
         encryptor: Callable[[], Encryptor],
-        enter: Entering,
+        enter: Callable[[SessionRow], Awaitable[None]],
         search: SearchFeed | None,
         now: Callable[[], float],
         retry: float = RETRY,
@@ -66,6 +60,7 @@ class EncryptionFeed:
         self._idle = asyncio.Event()
         self._stopped = asyncio.Event()
         self._is_closing = False
+        self._looking: asyncio.Task[None] | None = None
         self._task = asyncio.get_running_loop().create_task(self._run(), name="encryption")
 
     @property
@@ -79,20 +74,30 @@ class EncryptionFeed:
         self._idle.clear()
         self._news.set()
 
-    async def catch_up(self, rows: Iterable[SessionRow]) -> None:
-        """Find among *rows* what an earlier server left to be encrypted."""
+    def catch_up(self, rows: Iterable[SessionRow]) -> None:
+        """Find among *rows* what an earlier server left to be encrypted. There may be very many that are plain."""
         plain = [row for row in rows if row.ending != LIVE and not is_encrypted(row.path)]
-        left = await asyncio.to_thread(lambda: [row for row in plain if is_to_be_encrypted(row.path)])
-        for row in left:
-            self.add(row)
+        self._looking = asyncio.get_running_loop().create_task(self._find_left(plain), name="left plain")
+
+    async def _find_left(self, plain: list[SessionRow]) -> None:
+        for at in range(0, len(plain), _PIECE):
+            rows = plain[at : at + _PIECE]
+            marks = await asyncio.to_thread(lambda rows: [is_to_be_encrypted(row.path) for row in rows], rows)
+            for row, is_left in zip(rows, marks, strict=True):
+                if is_left:
+                    self.add(row)
 
     async def wait(self) -> None:
         """Return when each recording that waits has been encrypted, or tried."""
+        if self._looking is not None:
+            await self._looking
         await self._idle.wait()
 
     async def close(self) -> None:
         """End soon: first what can be encrypted in a few seconds, without a rest."""
         self._is_closing = True
+        if self._looking is not None:
+            self._looking.cancel()
         self._rests.hurry()
         self._news.set()
         with contextlib.suppress(TimeoutError):

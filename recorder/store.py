@@ -197,7 +197,7 @@ class Store:
         if self.search is not None:
             self.search.catch_up(rows)
         if self.encryption is not None:
-            await self.encryption.catch_up(rows)
+            self.encryption.catch_up(rows)
         return recovered
 
     async def close(self) -> None:
