@@ -15,6 +15,7 @@ from collections.abc import Awaitable, Callable, Iterable
 import structlog
 
 from recorder.catalog import LIVE, SessionRow, is_to_be_encrypted
+from recorder.disk import reading, writing
 from recorder.encryption import Encryptor
 from recorder.errors import FormatError, RecorderError
 from recorder.names import SessionId, is_encrypted
@@ -82,7 +83,7 @@ class EncryptionFeed:
     async def _find_left(self, plain: list[SessionRow]) -> None:
         for at in range(0, len(plain), _PIECE):
             rows = plain[at : at + _PIECE]
-            marks = await asyncio.to_thread(lambda rows: [is_to_be_encrypted(row.path) for row in rows], rows)
+            marks = await reading(lambda rows: [is_to_be_encrypted(row.path) for row in rows], rows)
             for row, is_left in zip(rows, marks, strict=True):
                 if is_left:
                     self.add(row)
@@ -155,12 +156,12 @@ class EncryptionFeed:
             self._searchable.add(row.id)
         encryptor = self._encryptor()
         self._rests.begin()
-        done = await asyncio.to_thread(encryptor.encrypt, row.id, now=self._now, is_stopped=self._rests)
+        done = await writing(encryptor.encrypt, row.id, now=self._now, is_stopped=self._rests)
         if done is not None:
             await self._enter(done)
             log.info("recording.encrypted", session=row.id)
         if self._search is None:
-            await asyncio.to_thread(forget_text_of, encryptor.folder, [row.id])
+            await writing(forget_text_of, encryptor.folder, [row.id])
 
     async def _enter_text(self, search: SearchFeed, row: SessionRow) -> None:
         """Wait for the text of a recording to be entered, which may take minutes; Stopped when we are to stop."""

@@ -18,6 +18,7 @@ import aiosqlite
 import msgspec
 
 from recorder.catalog import LIVE, SessionRow, read_row, recordings
+from recorder.disk import reading
 from recorder.errors import AmbiguousSession, FormatError, NoSuchSession, RecorderError
 from recorder.folder import recording_file
 from recorder.names import SessionId, as_typed
@@ -79,16 +80,19 @@ class Known:
 class Index:
     """An open index of the recordings in *folder*."""
 
-    def __init__(self, folder: Path, database: aiosqlite.Connection) -> None:
+    def __init__(
+        self, folder: Path, database: aiosqlite.Connection, beside: aiosqlite.Connection | None = None
+    ) -> None:
         self.folder = folder
         self._database = database
+        self._reading = beside or database  # what is listed does not wait for a write that the disk holds up
         self._writing = asyncio.Lock()  # a connection has one transaction, whoever awaits
 
     @classmethod
     async def open(cls, folder: Path) -> Index:
         """Open the index for the server that writes it; rebuild it where it cannot be used."""
-        database, is_new = await _open_or_create(folder / FILE)
-        index = cls(folder, database)
+        database, beside, is_new = await _open_both(folder / FILE)
+        index = cls(folder, database, beside)
         if is_new:
             await index.rebuild()
         return index
@@ -96,8 +100,8 @@ class Index:
     async def reopen(self) -> None:
         """After a failure: open the index again, and bring it up with the files."""
         async with self._writing:
-            await self._database.close()
-            self._database, _ = await _open_or_create(self.folder / FILE)
+            await self.close()
+            self._database, self._reading, _ = await _open_both(self.folder / FILE)
         await self.rebuild()
 
     @classmethod
@@ -110,12 +114,14 @@ class Index:
         return index
 
     async def close(self) -> None:
+        if self._reading is not self._database:
+            await self._reading.close()
         await self._database.close()
 
     async def list(self, narrow: Filter | None = None) -> Rows:
         """The sessions that pass *narrow*, newest first."""
         where, values = _conditions(narrow or Filter())
-        rows = await self._database.execute_fetchall(
+        rows = await self._reading.execute_fetchall(
             f"{_SELECT}{where} ORDER BY started_at DESC, id DESC LIMIT ?",
             (*values, -1 if narrow is None or narrow.limit is None else narrow.limit),
         )
@@ -134,7 +140,7 @@ class Index:
         after: tuple[float, str] = (float("inf"), "")
         while True:
             rows = list(
-                await self._database.execute_fetchall(
+                await self._reading.execute_fetchall(
                     f"{_SELECT}{where} (started_at, id) < (?, ?)"
                     f" ORDER BY started_at DESC, id DESC LIMIT {_PAGE}",
                     (*values, *after),
@@ -151,7 +157,7 @@ class Index:
         wanted = as_typed(text)
         if wanted:
             rows = list(
-                await self._database.execute_fetchall(
+                await self._reading.execute_fetchall(
                     f"{_SELECT} WHERE id = ?1 OR substr(id, 1, length(?1)) = ?1 OR substr(id, -length(?1)) = ?1"
                     " ORDER BY id = ?1 DESC, started_at DESC LIMIT 6",
                     (wanted,),
@@ -173,7 +179,7 @@ class Index:
 
     async def endings(self) -> dict[SessionId, Known]:
         """What is known of each session that recovery asks about."""
-        rows = await self._database.execute_fetchall(
+        rows = await self._reading.execute_fetchall(
             "SELECT id, ending, ended_at IS NOT NULL, path FROM sessions"
         )
         return {
@@ -198,7 +204,7 @@ class Index:
 
     async def rebuild(self) -> Broken:
         """Make the rows anew from the files; say which files are no recordings. A server may go on meanwhile."""
-        rows, broken = await asyncio.to_thread(_read_all, self.folder)
+        rows, broken = await reading(_read_all, self.folder)
         known = {row.id for row in rows}
         stored = await self._database.execute_fetchall("SELECT id, path FROM sessions")
         gone = [(id_,) for id_, path in stored if id_ not in known and not (self.folder / path).exists()]
@@ -258,6 +264,18 @@ def _conditions(narrow: Filter) -> tuple[str, list[Any]]:
     return " WHERE " + " AND ".join(chosen) if chosen else "", list(chosen.values())
 
 
+async def _open_both(path: Path) -> tuple[aiosqlite.Connection, aiosqlite.Connection, bool]:
+    """The database at *path* to write and to read, and whether it is new."""
+    database, is_new = await _open_or_create(path)
+    try:
+        return database, await _connect(path, "ro"), is_new
+    except BaseException as error:
+        await database.close()
+        if not isinstance(error, sqlite3.Error):
+            raise
+        raise _unusable(path, error) from error
+
+
 async def _open_or_create(path: Path) -> tuple[aiosqlite.Connection, bool]:
     """The database at *path*, made anew and empty (then true) where there is none that can be used."""
     try:
@@ -269,10 +287,14 @@ async def _open_or_create(path: Path) -> tuple[aiosqlite.Connection, bool]:
         path.touch(0o600)
         return await _create(str(path)), True
     except (sqlite3.Error, OSError) as error:
-        raise RecorderError(
-            f"The index of recordings {path} cannot be opened: {error}",
-            hint="It can be deleted: it is made anew from the recordings.",
-        ) from error
+        raise _unusable(path, error) from error
+
+
+def _unusable(path: Path, error: Exception) -> RecorderError:
+    return RecorderError(
+        f"The index of recordings {path} cannot be opened: {error}",
+        hint="It can be deleted: it is made anew from the recordings.",
+    )
 
 
 async def _open_usable(path: Path, mode: str) -> aiosqlite.Connection | None:
@@ -283,7 +305,7 @@ async def _open_usable(path: Path, mode: str) -> aiosqlite.Connection | None:
     if not path.is_file():
         return None
     try:
-        database = await aiosqlite.connect(f"{path.absolute().as_uri()}?mode={mode}", uri=True)
+        database = await _connect(path, mode)
     except sqlite3.Error:
         return None
     try:
@@ -301,13 +323,30 @@ async def _open_usable(path: Path, mode: str) -> aiosqlite.Connection | None:
     return None
 
 
-async def _create(name: str) -> aiosqlite.Connection:
-    database = await aiosqlite.connect(name)
+async def _connect(path: Path, mode: str) -> aiosqlite.Connection:
+    database = await aiosqlite.connect(f"{path.absolute().as_uri()}?mode={mode}", uri=True)
+    if mode == "rw":
+        await _set_up(database)
+    return database
+
+
+async def _set_up(database: aiosqlite.Connection) -> None:
+    """Prepare to write; what a power cut takes is made again from the recordings, so nobody waits for a sync."""
     try:
         await database.execute_fetchall("PRAGMA journal_mode = WAL")
-        await database.executescript(f"BEGIN; {_TABLE} PRAGMA user_version = {SCHEMA}; COMMIT;")
+        await database.execute_fetchall("PRAGMA synchronous = NORMAL")
     except BaseException:
         await database.close()  # its thread would outlive us
+        raise
+
+
+async def _create(name: str) -> aiosqlite.Connection:
+    database = await aiosqlite.connect(name)
+    await _set_up(database)
+    try:
+        await database.executescript(f"BEGIN; {_TABLE} PRAGMA user_version = {SCHEMA}; COMMIT;")
+    except BaseException:
+        await database.close()
         raise
     return database
 

@@ -16,6 +16,7 @@ from typing import Protocol
 import structlog
 
 from recorder.chain import Chain
+from recorder.disk import writing
 from recorder.encoder import Encoder
 from recorder.errors import FormatError, RecordingFailed
 from recorder.events import Event
@@ -182,7 +183,7 @@ class Recording:
     async def _close_failed(self, failure: RecordingFailed) -> Account | None:
         """Seal what could be written, if the disk lets us now."""
         try:
-            return await asyncio.to_thread(
+            return await writing(
                 seal_unsealed, self.path, key=self._key, trusted=self._former_keys, ending=FAILED
             )
         except (OSError, FormatError) as error:

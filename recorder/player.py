@@ -12,6 +12,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from recorder.at_rest import Identity, open_plain
+from recorder.disk import reading
 from recorder.events import ErrorOutput, Output
 from recorder.playback import DEFAULT_IDLE_LIMIT, Pace, Survey, Tape, survey
 from recorder.player_search import JUST_AFTER, Places, places_of
@@ -60,7 +61,7 @@ class Player:
 
         The terminal is left in order, also when this is cancelled.
         """
-        found = await asyncio.to_thread(survey, self._path, self._identities)
+        found = await reading(survey, self._path, self._identities)
         with open_plain(self._path, self._identities) as file:
             replay = _Replay(
                 self._path, self._identities, found, Tape(file), self._terminal, self._pace, self._monotonic
@@ -205,9 +206,7 @@ class _Replay:
         self._wanted, self._place = None, f"looking for {text} …"
         await self._show_status()
         try:
-            self._places = await asyncio.to_thread(
-                places_of, self._path, text, lambda: self._is_over, self._identities
-            )
+            self._places = await reading(places_of, self._path, text, lambda: self._is_over, self._identities)
         except Stopped:
             return
         self._place = "" if self._places.times else f"{text}: not found"

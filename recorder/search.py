@@ -6,7 +6,6 @@ Brings together the index of sessions, which knows who and where, and that of th
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import closing
 from dataclasses import dataclass, field, replace
@@ -14,6 +13,7 @@ from itertools import islice
 from pathlib import Path
 
 from recorder.catalog import SessionRow
+from recorder.disk import reading
 from recorder.index import Filter, Index
 from recorder.names import SessionId
 from recorder.search_index import Hit, TextSearch, known, open_reading
@@ -49,23 +49,23 @@ async def search(
     index: Index, query: Query, accept: Callable[[SessionRow], bool] = lambda row: True
 ) -> AsyncIterator[Found]:
     """The sessions in which *query* is found and which *accept* lets through, newest first."""
-    database = await asyncio.to_thread(open_reading, index.folder)
+    database = await reading(open_reading, index.folder)
     try:
-        text = await asyncio.to_thread(TextSearch, database, query.text, query.part)
+        text = await reading(TextSearch, database, query.text, query.part)
         left = query.narrow.limit
-        candidates = await asyncio.to_thread(text.candidates)
+        candidates = await reading(text.candidates)
         batch: list[SessionRow] = []
         async for row in index.walk(query.narrow, candidates):
             if accept(row):
                 batch.append(row)
             if len(batch) >= _BATCH:
-                for found in await asyncio.to_thread(_look_into, text, batch, query.most_hits, left):
+                for found in await reading(_look_into, text, batch, query.most_hits, left):
                     yield found
                     left = None if left is None else left - 1
                 batch = []
             if left == 0:
                 return
-        for found in await asyncio.to_thread(_look_into, text, batch, query.most_hits, left):
+        for found in await reading(_look_into, text, batch, query.most_hits, left):
             yield found
     finally:
         database.close()
@@ -79,7 +79,7 @@ async def unsearchable(
     count = 0
     async for row in index.walk(replace(narrow, encrypted=True)):
         if searchable is None:
-            searchable = await asyncio.to_thread(_searchable, index.folder)
+            searchable = await reading(_searchable, index.folder)
         count += row.id not in searchable and accept(row)
     return count
 

@@ -11,6 +11,7 @@ import contextlib
 import fcntl
 import os
 import sqlite3
+import threading
 import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
@@ -20,6 +21,7 @@ from typing import Any, TypeVar
 import structlog
 
 from recorder.catalog import LIVE, SessionRow, make_row, read_row, recordings
+from recorder.disk import reading, writing
 from recorder.encryption import Encryptor
 from recorder.encryption_feed import EncryptionFeed
 from recorder.errors import FormatError, RecorderError, RecordingFailed
@@ -43,6 +45,8 @@ T = TypeVar("T")
 INTERRUPTED = "interrupted"
 MIN_FREE_BYTES = 64 * 1024 * 1024
 MIN_FREE_FILES = 64
+PATIENCE = 10.0
+"""Seconds that a disk has to begin a recording; whoever wants a session is told then that it does not answer."""
 RESERVED_PART = 16
 """This part of what must be free for a new session is left to seals and the index when sessions fill the disk."""
 
@@ -63,6 +67,7 @@ class Store:
         recipients: Recipients | None,
         keeps_encrypted_text: bool,
         min_free_bytes: int,
+        patience: float,
         now: Callable[[], float],
         monotonic: Callable[[], float],
         random: Callable[[int], bytes],
@@ -75,6 +80,7 @@ class Store:
         self._trusted = tuple(trusted)
         self._durability = durability
         self._min_free_bytes = min_free_bytes
+        self._patience = patience
         self._now = now
         self._monotonic = monotonic
         self._random = random
@@ -108,6 +114,7 @@ class Store:
         recipients: Recipients | None = None,
         keeps_encrypted_text: bool = False,
         min_free_bytes: int = MIN_FREE_BYTES,
+        patience: float = PATIENCE,
         now: Callable[[], float] = time.time,
         monotonic: Callable[[], float] = time.monotonic,
         random: Callable[[int], bytes] = os.urandom,
@@ -117,12 +124,13 @@ class Store:
         *trusted* are retired keys of this recorder, by which recovery knows what an earlier run signed.
         Without *is_searchable* no text is kept beside the recordings, and what there was is deleted. With *recipients*
         what is recorded from now on is encrypted to them once it is sealed, and its text kept only if told so.
+        *patience* is how many seconds `begin` waits for the disk.
         """
         folder = folder.absolute()
         lock = take(folder)
         try:
             if not is_searchable:
-                await asyncio.to_thread(forget_text, folder)
+                await writing(forget_text, folder)
             index = await Index.open(folder)
         except BaseException:
             os.close(lock)
@@ -140,6 +148,7 @@ class Store:
             recipients=recipients,
             keeps_encrypted_text=keeps_encrypted_text,
             min_free_bytes=min_free_bytes,
+            patience=patience,
             now=now,
             monotonic=monotonic,
             random=random,
@@ -169,12 +178,18 @@ class Store:
         if self._is_closed:
             raise RecordingFailed("the recorder has been closed")
         # Its own task: a caller who is cancelled meanwhile must not leave an open file that nobody knows.
-        task = self._own(asyncio.get_running_loop().create_task(self._begin(header, secrets)))
+        given_up = threading.Event()
+        task = self._own(asyncio.get_running_loop().create_task(self._begin(header, secrets, given_up)))
         try:
-            return await asyncio.shield(task)
-        except asyncio.CancelledError:
+            async with asyncio.timeout(self._patience):
+                return await asyncio.shield(task)
+        except (asyncio.CancelledError, TimeoutError) as error:
+            given_up.set()
             self._own(asyncio.get_running_loop().create_task(_discard(task)))
-            raise
+            if not isinstance(error, TimeoutError):
+                raise
+            log.error("recording.not_opened", error=f"the disk has not answered for {self._patience} s")
+            raise RecordingFailed("the disk for recordings does not answer") from None
 
     async def recover(self) -> list[SessionRow]:
         """Seal as "interrupted" what a server left that died, and enter what the index lacks; say what was sealed.
@@ -183,7 +198,7 @@ class Store:
         """
         known = await self.index.endings()
         recovered = []
-        for path in await asyncio.to_thread(lambda: list(recordings(self.folder))):
+        for path in await reading(lambda: list(recordings(self.folder))):
             session_id = SessionId(id_in(path))
             before = known.get(session_id)
             if session_id in self._live or (before is not None and before.is_sealed and before.path == path):
@@ -222,10 +237,12 @@ class Store:
         await self.index.close()
         os.close(self._lock)
 
-    async def _begin(self, header: Header, secrets: Sequence[Pattern]) -> Recording:
+    async def _begin(
+        self, header: Header, secrets: Sequence[Pattern], given_up: threading.Event
+    ) -> Recording:
         header = replace(header, encrypt=self._recipients is not None)
         try:
-            opening, path, descriptor = await asyncio.to_thread(self._create, header)
+            opening, path, descriptor = await writing(self._create, header, given_up)
         except OSError as error:
             log.error("recording.not_opened", error=str(error))
             raise write_failure(error) from error
@@ -255,8 +272,10 @@ class Store:
         await self._enter(make_row(self.folder, opening, None))
         return recording
 
-    def _create(self, header: Header) -> tuple[Opening, Path, int]:
+    def _create(self, header: Header, given_up: threading.Event) -> tuple[Opening, Path, int]:
         """Make the file of a new recording, locked for as long as it is open: that is how others know it is live."""
+        if given_up.is_set():  # while others waited for the disk
+            raise RecordingFailed("nobody waits for this recording any more")
         self._require_space()
         while True:
             opening = Opening(id=new_id(header.started_at, self._random), key_id=self._key.id, header=header)
@@ -287,14 +306,12 @@ class Store:
     async def _recover(self, path: Path, ending: str) -> SessionRow | None:
         """The row of the recording at *path* if it was sealed now; a sealed one is only entered in the index."""
         try:
-            row = await asyncio.to_thread(read_row, self.folder, path)
+            row = await reading(read_row, self.folder, path)
             if row.ended_at is not None:
                 await self._enter(row)
                 return None
-            account = await asyncio.to_thread(
-                seal_unsealed, path, key=self._key, trusted=self._trusted, ending=ending
-            )
-            row = await asyncio.to_thread(read_row, self.folder, path)
+            account = await writing(seal_unsealed, path, key=self._key, trusted=self._trusted, ending=ending)
+            row = await reading(read_row, self.folder, path)
         except (FormatError, OSError) as error:
             log.error("recording.damaged", path=str(path), error=str(error))
             return None
@@ -340,7 +357,7 @@ class Store:
     async def _chain(self, session_id: SessionId, path: Path) -> None:
         """Add a recording that has just been sealed to the chain of seals, before anybody hears of its end."""
         try:
-            entry = await asyncio.to_thread(
+            entry = await writing(
                 self._seals.enter, path, key=self._key, trusted=self._trusted, now=self._now()
             )
         except (FormatError, OSError) as error:
@@ -353,7 +370,7 @@ class Store:
 
     async def _chain_missing(self, rows: Iterable[SessionRow]) -> None:
         """Add what a crash kept out of the chain, between the seal and the entry."""
-        known = await asyncio.to_thread(self._seals.known)
+        known = await reading(self._seals.known)
         missing = [
             row for row in rows if row.ended_at is not None and row.id not in known and row.path.exists()
         ]

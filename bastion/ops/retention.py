@@ -21,6 +21,7 @@ from bastion.state.holds import Hold
 from bastion.state.store import State
 from policy.patterns import any_matches, matches
 from recorder.catalog import SessionRow
+from recorder.disk import reading, writing
 from recorder.folder import files_of
 from recorder.index import Index
 from recorder.keys import SigningKey, published_keys
@@ -52,7 +53,7 @@ async def survey(config: Config, state: State, now: float) -> Survey:
 
     A thread does it, with an index of its own: there may be very many recordings, and sessions must not wait for that.
     """
-    return await asyncio.to_thread(_survey, config, await state.holds.list(), now)
+    return await reading(_survey, config, await state.holds.list(), now)
 
 
 async def apply(
@@ -82,7 +83,7 @@ async def apply(
                 yield entered
         # Also what an earlier run did not come to, after the files had gone.
         await index.remove(found.stale)
-        await asyncio.to_thread(forget_text_of, folder, gone)
+        await writing(forget_text_of, folder, gone)
 
 
 def _survey(config: Config, holds: Sequence[Hold], now: float) -> Survey:
@@ -132,14 +133,14 @@ async def _announce(
     async with state.holds.still() as holds:
         if held_by(holds, removal.row):
             return None
-        return await asyncio.to_thread(announce, folder, removal, sealed, by=by, key=key, now=now)
+        return await writing(announce, folder, removal, sealed, by=by, key=key, now=now)
 
 
 async def _delete(folder: Path, state: State, index: Index, entry: Removed) -> bool:
     """Delete what *entry* says is removed; false when that cannot be, which must not keep the others from going."""
     session_id = SessionId(entry.id)
     try:
-        await asyncio.to_thread(delete_files, folder, session_id)
+        await writing(delete_files, folder, session_id)
     except OSError as error:
         log.error("retention.not-deleted", session=session_id, reason=str(error))  # the next run tries again
         return False

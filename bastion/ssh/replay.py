@@ -7,7 +7,6 @@ Each replay is an audit event that names who looked, written before anything is 
 
 from __future__ import annotations
 
-import asyncio
 from pathlib import Path
 
 from bastion.runtime.moments import parse_seconds
@@ -17,6 +16,7 @@ from bastion.ssh.session_table import json_lines, table
 from policy.decide import may_audit
 from policy.match import is_for
 from recorder.catalog import SessionRow
+from recorder.disk import reading
 from recorder.errors import NoSuchSession, RecorderKeyError
 from recorder.follow import follow as follow_recording
 from recorder.follow import followed_text
@@ -99,7 +99,7 @@ async def verify(call: Call) -> int:
     is_good = True
     for text in call.arguments:
         row = await _find(call, text)
-        finding = await asyncio.to_thread(inspect_kept, row.path, keys)
+        finding = await reading(inspect_kept, row.path, keys)
         is_good = is_good and finding.is_good
         await call.terminal.say(f"{row.id}  {finding.state}: {finding.reason}\n")
     return 0 if is_good else 1
@@ -118,14 +118,14 @@ async def fetch(call: Call) -> int:
         )
     await _note(call, row, "recording.fetched")
     with row.path.open("rb", buffering=0) as file:
-        while piece := await asyncio.to_thread(file.read, _PIECE):
+        while piece := await reading(file.read, _PIECE):
             await call.terminal.write(piece)
     return 0
 
 
 async def _print(call: Call, path: Path) -> None:
     texts = shown_text(path, restores=False)
-    while (text := await asyncio.to_thread(next, texts, None)) is not None:
+    while (text := await reading(next, texts, None)) is not None:
         await call.terminal.say(text)
 
 

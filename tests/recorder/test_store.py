@@ -9,6 +9,7 @@ import re
 import sqlite3
 import stat
 import subprocess
+import threading
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
@@ -16,7 +17,8 @@ from pathlib import Path
 import pytest
 import structlog
 
-from recorder.catalog import is_live
+from recorder.catalog import is_live, read_row, recordings
+from recorder.disk import THREADS, reading
 from recorder.errors import FolderInUse, RecorderError, RecordingFailed
 from recorder.events import Input, Output
 from recorder.index import FILE, Filter
@@ -232,3 +234,56 @@ async def test_a_probe_does_not_disturb_the_server(store: Store) -> None:
         fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
     os.close(descriptor)
     await recording.append([Output(b"x")])
+
+
+class StalledDisk:
+    """A disk that takes no new files until it is released: it stalls the thread in which a recording begins."""
+
+    def __init__(self) -> None:
+        self.answers = threading.Event()
+
+    def random(self, count: int) -> bytes:
+        self.answers.wait()
+        return os.urandom(count)
+
+
+async def test_a_disk_that_stalls_holds_up_nobody_but_those_who_begin_sessions(folder: Path) -> None:
+    disk = StalledDisk()
+    store = await Store.open(folder, key=KEY, random=disk.random)
+    loop = asyncio.get_running_loop()
+    beginning = [loop.create_task(store.begin(header())) for _ in range(60)]
+    # Signing in looks up names, and whoever replays reads: each in threads, of which there are not sixty.
+    assert await loop.getaddrinfo("localhost", 22)
+    assert await reading(lambda: "read") == "read"
+    assert await store.index.list() == []
+    assert not any(task.done() for task in beginning)
+    disk.answers.set()
+    assert len({recording.id for recording in await asyncio.gather(*beginning)}) == 60
+    await store.close()
+
+
+async def test_whoever_wants_a_session_is_told_that_the_disk_does_not_answer(folder: Path) -> None:
+    disk = StalledDisk()
+    store = await Store.open(folder, key=KEY, random=disk.random, patience=0.0)
+    for _ in range(60):
+        with pytest.raises(RecordingFailed, match="the disk for recordings does not answer"):
+            await store.begin(header())
+    disk.answers.set()
+    await store.close()
+    rows = [read_row(folder, path) for path in recordings(folder)]
+    assert len(rows) <= THREADS  # those whose thread waited already; the others were not begun any more
+    assert {row.ending for row in rows} <= {"failed"}
+
+
+async def test_the_index_is_read_while_a_write_to_it_waits(store: Store, folder: Path) -> None:
+    recording = await store.begin(header())
+    with closing(sqlite3.connect(folder / FILE, isolation_level=None)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        sealing = asyncio.get_running_loop().create_task(recording.seal("exited", 0))
+        while not read_row(folder, recording.path).ended_at:
+            await asyncio.sleep(0)
+        assert [row.ending for row in await store.index.list()] == ["live"]
+        assert not sealing.done()
+        other.execute("ROLLBACK")
+        await sealing
+    assert [row.ending for row in await store.index.list()] == ["exited"]

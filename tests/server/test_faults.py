@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import select
 import signal
 import socket
 import subprocess
@@ -165,6 +166,54 @@ def test_full_disk_ends_the_session_with_a_word_and_nothing_unrecorded_is_delive
         assert "no session without a recording" in refused.errors
         assert alice.run("localhost", "whoami").status == 0
         assert rows(own_world)[0]["ending"] == "recording failed"
+
+
+@pytest.fixture
+def own_disk(tmp_path: Path) -> Iterator[Path]:
+    """A file system of its own, which can be frozen: whatever writes to it waits, as for a disk that hangs."""
+    folder, image = tmp_path / "disk", tmp_path / "image"
+    folder.mkdir()
+    with image.open("wb") as file:
+        file.truncate(160 << 20)
+    for command in (["mkfs.ext4", "-q", str(image)], ["mount", "-o", "loop", str(image), str(folder)]):
+        try:
+            subprocess.run(command, check=True, capture_output=True)
+        except (OSError, subprocess.CalledProcessError) as error:
+            pytest.skip(f"mounting a disk takes root and a loop device: {error}")
+    yield folder
+    subprocess.run(["fsfreeze", "--unfreeze", str(folder)], check=False, capture_output=True)
+    subprocess.run(["umount", "-l", str(folder)], check=True)
+
+
+def test_disk_that_hangs_stops_the_sessions_that_write_to_it_and_nobody_else(
+    own_disk: Path, tmp_path: Path
+) -> None:
+    with World(tmp_path / "world") as own_world:
+        own_world.configure(f'[recording]\nfolder = "{own_disk}/recordings"', restart=True)
+        alice, bob = own_world.certified("alice"), own_world.client("bob")
+        running = alice.popen("web-1@localhost", "cat")
+        assert running.stdin is not None
+        assert running.stdout is not None
+        running.stdin.write(b"before\n")
+        running.stdin.flush()
+        assert running.stdout.readline() == b"before\n"
+
+        subprocess.run(["fsfreeze", "--freeze", str(own_disk)], check=True)
+        running.stdin.write(b"meanwhile\n")
+        running.stdin.flush()
+        others = [alice.popen("web-1@localhost", "true") for _ in range(12)]
+        assert alice.run("localhost", "whoami").status == 0
+        assert "Signed in as bob" in own_world.sign_in(bob, "bob")
+        assert own_world.bastion.run("user", "locks").status == 0
+        assert not select.select([running.stdout], [], [], 0)[0]  # nothing seen that is not written
+
+        subprocess.run(["fsfreeze", "--unfreeze", str(own_disk)], check=True)
+        assert running.stdout.readline() == b"meanwhile\n"
+        running.communicate()
+        for other in others:
+            _, error = other.communicate(timeout=20)
+            assert other.returncode == 0 or b"the disk for recordings does not answer" in error
+        assert own_world.bastion.run("verify", "--all").status == 0
 
 
 def test_connection_that_says_nothing_blocks_nobody(alice: Client, world: World) -> None:
