@@ -1,12 +1,14 @@
 """What recording costs: `python -m tests.bench.recorder [FOLDER]`.
 
-Prints the latency of recording a keystroke and its echo (two appends of a byte), alone and beside a flood, the
-throughput of 32 KiB chunks of several kinds, with what they take on disk, and the speed of verification.
+Prints the latency of recording a keystroke and its echo (two appends of a byte), alone, in each of 100 sessions where
+somebody types, and beside a flood, the throughput of 32 KiB chunks of several kinds, with what they take on disk, and
+the speed of verification.
 """
 
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
 import random
 import statistics
@@ -14,6 +16,8 @@ import sys
 import tempfile
 import time
 from pathlib import Path
+
+import structlog
 
 from recorder.events import Input, Output
 from recorder.header import Header
@@ -56,6 +60,27 @@ async def keystrokes(store: Store, count: int) -> str:
     return f"median {cuts[49]:7.0f} µs   99 % {cuts[98]:7.0f} µs   {per_key:.0f} bytes on disk a key"
 
 
+async def in_many_sessions(store: Store, sessions: int, count: int) -> str:
+    """Keystrokes in *sessions* sessions at once; how long one took."""
+    took: list[float] = []
+
+    async def type_in() -> None:
+        recording = await begin(store, "xterm")
+        for _ in range(count):
+            start = time.perf_counter()
+            await recording.append([Input(b"a")])
+            await recording.append([Output(b"a")])
+            took.append((time.perf_counter() - start) * 1e6)
+            await asyncio.sleep(0)
+        await recording.seal("exited", 0)
+
+    async with asyncio.TaskGroup() as group:
+        for _ in range(sessions):
+            group.create_task(type_in())
+    cuts = statistics.quantiles(took, n=100)
+    return f"median {cuts[49]:7.0f} µs   99 % {cuts[98]:7.0f} µs"
+
+
 async def flood(store: Store, kind: str, terminal: str | None, size: int) -> tuple[str, Path]:
     recording = await begin(store, terminal)
     data = chunks(kind, size)
@@ -87,12 +112,14 @@ async def beside_a_flood(store: Store, count: int) -> str:
 
 
 async def main(folder: Path) -> None:
+    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.WARNING))
     key = SigningKey.generate()
     durabilities: tuple[Durability, ...] = ("kernel", "disk")
     for durability in durabilities:
         store = await Store.open(folder / durability, key=key, durability=durability)
         count = 3000 if durability == "kernel" else 300
         print(f"{durability:6} keystroke and echo          {await keystrokes(store, count)}")
+        print(f"{durability:6}   in 100 sessions at once   {await in_many_sessions(store, 100, 20)}")
         print(f"{durability:6}   beside a flood            {await beside_a_flood(store, count)}")
         for kind, terminal in (
             ("text", "xterm"),

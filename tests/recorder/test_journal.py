@@ -292,6 +292,28 @@ async def test_sessions_share_a_sync_and_none_returns_before_it(tmp_path: Path) 
     await writer.close()
 
 
+async def test_files_of_several_sessions_are_synced_at_the_same_time(tmp_path: Path) -> None:
+    gate, together = threading.Event(), threading.Barrier(3)
+
+    def sync(descriptor: int) -> None:
+        if descriptor == first.descriptor:
+            gate.wait()
+        else:
+            together.wait(timeout=10)
+
+    writer = Writer("disk", sync=sync)
+    first, *others = [OpenFile(os.open(tmp_path / name, os.O_WRONLY | os.O_CREAT)) for name in "abcd"]
+    alone = writer.submit(first, b"1")
+    while not (tmp_path / "a").stat().st_size:
+        await asyncio.sleep(0)
+    rest = [writer.submit(file, b"2") for file in others]
+    gate.set()
+    await asyncio.gather(alone, *rest)
+    for file in (first, *others):
+        os.close(file.descriptor)
+    await writer.close()
+
+
 async def test_a_stalled_disk_does_not_stall_the_event_loop(tmp_path: Path) -> None:
     stalled = threading.Event()
 
