@@ -15,7 +15,7 @@ from recorder.chain import Chain, decode_tags
 from recorder.errors import FormatError
 from recorder.header import Opening, decode_opening
 from recorder.keys import VerifyKey
-from recorder.lines import LINE_LIMIT, Line, decode_line
+from recorder.lines import LINE_LIMIT, Line, decode_line, encode_line
 from recorder.statements import Seal, Signed, read_checkpoint, read_seal
 
 
@@ -81,12 +81,12 @@ class _Examiner:
             if number == 1:
                 found.opening = decode_opening(raw)
             else:
-                self._check(decode_line(number, raw))
+                self._check(decode_line(number, raw), raw)
         except FormatError as error:
             self._misshapen = self._misshapen or Fault(number, number, error.message)
         found.chain.add(raw)
 
-    def _check(self, line: Line) -> None:
+    def _check(self, line: Line, raw: bytes) -> None:
         self._found.has_evidence |= line.code in lines.EVIDENCE
         match line.code:
             case lines.TAGS:
@@ -96,7 +96,14 @@ class _Examiner:
             case lines.SEAL:
                 signed, seal = read_seal(line.data, line.number)
                 self._check_signed(line, signed)
+                if self._found.fault is None and not self._found.unknown_keys:
+                    self._check_seal_line(line, seal, raw)
                 self._found.seal = seal
+
+    def _check_seal_line(self, line: Line, seal: Seal, raw: bytes) -> None:
+        """No later line vouches for the last one, so all of it must follow from what it signs."""
+        if raw != encode_line(round(seal.session.duration * 1_000_000), lines.SEAL, line.data):
+            self._found.fault = Fault(line.number, line.number, "the line around the seal was changed")
 
     def _check_tags(self, line: Line) -> None:
         """Compare the tags with those of the lines as they stand now."""

@@ -71,11 +71,14 @@ def encode_bytes(data: bytes) -> str:
 
 
 def decode_bytes(text: str, number: int) -> bytes:
-    """Base64 with padding and nothing else, as RFC 4648 section 4 has it."""
+    """Base64 as RFC 4648 section 4 has it: padded, and of all texts that could stand for *data* the one we write."""
     try:
-        return base64.b64decode(text, validate=True)
+        data = base64.b64decode(text, validate=True)
     except (binascii.Error, ValueError):
         raise FormatError("broken base64", line=number) from None
+    if encode_bytes(data) != text:
+        raise FormatError("base64 with spare bits that are not zero", line=number)
+    return data
 
 
 def scalar_text(text: str) -> str:

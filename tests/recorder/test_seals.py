@@ -173,6 +173,19 @@ def test_whatever_is_done_to_the_chain_shows(
     assert any(re.match(reason, fault) for fault in faults), faults
 
 
+def test_any_bit_of_the_last_entry_that_is_changed_shows(folder: Path, sealed: list[SessionId]) -> None:
+    """No later entry holds the hash of its line: every bit where its signature ends, and some of the others."""
+    log = folder / FILE
+    whole = log.read_bytes()
+    last = whole.rindex(b"\n", 0, -1) + 1
+    signed = whole.index(b" ", last)
+    for at in (*range(last * 8, len(whole) * 8, 13), *range((signed - 4) * 8, (signed + 2) * 8)):
+        changed = bytearray(whole)
+        changed[at // 8] ^= 1 << at % 8
+        log.write_bytes(changed)
+        assert read_chain(folder, [KEY.verify_key]).faults, (at // 8, at % 8)
+
+
 def test_the_chain_of_another_key_proves_nothing(folder: Path, sealed: list[SessionId]) -> None:
     assert FILE in bad(folder, OTHER_KEY)
     assert "not among the keys given" in bad(folder, OTHER_KEY)[FILE]

@@ -45,6 +45,17 @@ def parse(raw: bytes) -> tuple[float, str, str]:
     return line[0], line[1], line[2]
 
 
+def unbase64(text: str) -> bytes:
+    """Section 1: base64 in the one way there is to write it."""
+    try:
+        data = base64.b64decode(text, validate=True)
+    except ValueError:
+        raise Refused from None
+    if base64.b64encode(data).decode() != text:
+        raise Refused
+    return data
+
+
 def lines_of(content: bytes) -> list[bytes]:
     """The whole lines; what follows the last line feed is torn."""
     lines = content.split(b"\n")[:-1]
@@ -81,10 +92,7 @@ def exactly(said: str, code: str, text: str, ours: dict[str, Any]) -> tuple[str,
         raise Refused
     if stream == "r":
         return stream, b""
-    try:
-        return stream, base64.b64decode(exact, validate=True) if exact else shown(text, ours)
-    except ValueError:
-        raise Refused from None
+    return stream, unbase64(exact) if exact else shown(text, ours)
 
 
 def told_of(code: str, data: str, untold: int) -> int:
@@ -109,6 +117,8 @@ def streams(content: bytes) -> dict[str, bytes]:
         if time < last or is_sealed:
             raise Refused
         last, is_sealed = time, code == "s"
+        if code in "ks":
+            unbase64(data.partition(" ")[0])
         if said is not None:
             stream, data_of_line = exactly(said, code, data, ours)
             got[stream] += data_of_line
@@ -142,6 +152,14 @@ def chain(lines: list[bytes]) -> Iterator[bytes]:
         yield value
 
 
+def line_of(raw: bytes, statement: dict[str, Any], data: str) -> bytes:
+    """Section 6: how the line of a seal stands; later lines vouch for that of a checkpoint."""
+    if "session" not in statement:
+        return raw
+    escaped = data.replace("\\", "\\\\").replace('"', '\\"')
+    return f'[{statement["session"]["duration"]:.6f},"s","{escaped}"]\n'.encode()
+
+
 def verify(content: bytes, key: Ed25519PublicKey) -> str:
     """Section 6, "To verify"."""
     lines = lines_of(content)
@@ -158,7 +176,7 @@ def verify(content: bytes, key: Ed25519PublicKey) -> str:
             if code == "h":
                 first, _, tags = data.partition(" ")
                 covered = b"".join(value[:3] for value in values[untagged:number])
-                if int(first) != untagged or base64.b64decode(tags) != covered:
+                if int(first) != untagged or unbase64(tags) != covered:
                     return "changed"
                 untagged = number
             elif code in "ks":
@@ -169,10 +187,10 @@ def verify(content: bytes, key: Ed25519PublicKey) -> str:
                     unknown = True
                 else:
                     message = b"bastion recording " + kind + b" 1\n" + text.encode()
-                    key.verify(base64.b64decode(signature), message)
+                    key.verify(unbase64(signature), message)
                     if (statement["id"], statement["lines"]) != (ours["id"], number - 1):
                         return "changed"
-                    if statement["chain"] != values[number - 1].hex():
+                    if statement["chain"] != values[number - 1].hex() or raw != line_of(raw, statement, data):
                         return "changed"
                 sealed_at = number if code == "s" else None
     except (Refused, InvalidSignature, IndexError):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import io
 import json
 from pathlib import Path
 
@@ -11,10 +12,12 @@ import pytest
 from recorder.chain import Chain, decode_tags
 from recorder.errors import FormatError
 from recorder.events import Event, Exited, Input, Output
+from recorder.examine import examine
 from recorder.lines import decode_line
 from recorder.statements import Account, Checkpoint, Seal, sign
 from recorder.verify import verify_file
 from tests.recorder.casts import ID, KEY, OTHER_KEY, STARTED, cast, verify
+from tests.recorder.vectors import SHELL
 
 BATCHES: list[list[Event]] = [[Input(b"k"), Output(f"line {n}\r\n".encode())] for n in range(100)]
 LINES = cast([*BATCHES, [Exited(0)]], checkpoints=[40, 80])
@@ -55,6 +58,19 @@ def test_a_recording_nobody_touched_is_sealed() -> None:
     assert verdict.seal is not None
     assert (verdict.seal.session.ending, verdict.seal.session.exit_status) == ("exited", 0)
     assert (verdict.seal.session.output_bytes, verdict.seal.session.input_bytes) == (890, 100)
+
+
+def test_any_bit_that_is_changed_shows() -> None:
+    """Every bit of the last line, for which no later one vouches, and some of the others."""
+    lines = cast(SHELL, checkpoints=[3])
+    whole = b"".join(lines)
+    keys = {KEY.verify_key.id: KEY.verify_key}
+    last = (len(whole) - len(lines[-1])) * 8
+    for at in (*range(0, last, 13), *range(last, len(whole) * 8)):
+        changed = bytearray(whole)
+        changed[at // 8] ^= 1 << at % 8
+        found = examine(io.BytesIO(changed), keys)
+        assert found.fault is not None or found.unknown_keys or found.seal is None, (at // 8, at % 8)
 
 
 @pytest.mark.parametrize("number", [1, *EVENT_LINES[::7], EVENT_LINES[-1]])

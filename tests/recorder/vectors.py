@@ -125,8 +125,18 @@ def bad() -> dict[str, list[bytes]]:
         "inserted": [*shell[:5], shell[4], *shell[5:]],
         "reordered": [*shell[:4], shell[5], shell[4], *shell[6:]],
         "cut": cast(MANY, checkpoints=[60])[:150],
+        "time-of-the-seal": [*shell[:-1], b"[9" + shell[-1][2:]],
+        "space-in-the-seal": [*shell[:-1], shell[-1].replace(b'"s",', b'"s", ')],
+        "spare-bits": [*shell[:-1], _with_spare_bits(shell[-1])],
         "seal-of-another": [*shell[:-1], cast(COMMAND)[-1]],
     }
+
+
+def _with_spare_bits(seal: bytes) -> bytes:
+    """*seal* with another base64 text for the same bytes of its signature."""
+    digits = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/"
+    at = seal.index(b"==") - 1
+    return seal[:at] + digits[digits.index(seal[at]) + 1 :][:1] + seal[at + 1 :]
 
 
 def describe(lines: list[bytes]) -> dict[str, Any]:
