@@ -8,9 +8,12 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
+from contextlib import ExitStack
+from itertools import islice
 from pathlib import Path
 
 from recorder.catalog import is_live
+from recorder.disk import reading
 from recorder.events import ErrorOutput, Output
 from recorder.reader import Reader, open_recording
 from recorder.screen_filter import ScreenFilter
@@ -20,8 +23,8 @@ from recorder.terminal.keyboard import Key, KeyDecoder, read_keys
 INTERVAL = 0.1
 """Seconds between looks for what was written."""
 
-_PIECE = 256
-"""Entries read before others get their turn."""
+_PIECE = 64
+"""Entries read at a time, in a thread: the event loop waits for no disk."""
 
 
 async def followed_text(
@@ -31,23 +34,26 @@ async def followed_text(
 
     Ends with the seal, or when the server that wrote it is gone. FormatError when it is no recording.
     """
-    with open_recording(path) as reader:
+    with ExitStack() as stack:
+        recording = await reading(stack.enter_context, open_recording(path))
         while True:
-            is_written = is_live(path)  # asked first: what was written before this answer is read below
-            async for text in _new_text(reader, screen):
+            is_written = await reading(
+                is_live, path
+            )  # first: what was written before this answer is read below
+            async for text in _new_text(recording, screen):
                 yield text
-            if reader.seal is not None or not is_written:
+            if recording.seal is not None or not is_written:
                 return
             await asyncio.sleep(interval)
-            reader.again()
+            recording.again()
 
 
-async def _new_text(reader: Reader, screen: ScreenFilter) -> AsyncIterator[str]:
-    for count, entry in enumerate(reader, start=1):
-        if isinstance(entry.event, Output | ErrorOutput) and (text := screen.feed(entry.text)):
-            yield text
-        if count % _PIECE == 0:
-            await asyncio.sleep(0)
+async def _new_text(recording: Reader, screen: ScreenFilter) -> AsyncIterator[str]:
+    entries = iter(recording)
+    while piece := await reading(list, islice(entries, _PIECE)):
+        for entry in piece:
+            if isinstance(entry.event, Output | ErrorOutput) and (text := screen.feed(entry.text)):
+                yield text
 
 
 async def follow(path: Path, terminal: Terminal) -> None:
