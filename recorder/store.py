@@ -225,10 +225,7 @@ class Store:
         for recording in self.live:
             with contextlib.suppress(RecordingFailed):  # logged, and sealed at the next start
                 await recording.seal("server stopped", None)
-        for path in list(self._unsealed.values()):  # space may have come back
-            await self._recover(path, FAILED)
-        for session_id in list(self._unchained):
-            await self._chain(session_id, recording_file(self.folder, session_id))
+        await self._make_up()
         await self._writer.close()
         if self.encryption is not None:
             await self.encryption.close()
@@ -312,8 +309,13 @@ class Store:
                 return None
             account = await writing(seal_unsealed, path, key=self._key, trusted=self._trusted, ending=ending)
             row = await reading(read_row, self.folder, path)
-        except (FormatError, OSError) as error:
+        except FormatError as error:
             log.error("recording.damaged", path=str(path), error=str(error))
+            return None
+        except OSError as error:
+            log.error("recording.not_sealed", path=str(path), error=str(error))
+            if ending == FAILED:
+                self._unsealed[SessionId(path.stem)] = path
             return None
         self._unsealed.pop(row.id, None)
         await self._chain(row.id, path)
@@ -334,6 +336,8 @@ class Store:
             row = replace(row, ending=ending)
         else:
             await self._chain(recording.id, recording.path)
+            if (self._unsealed or self._unchained) and not self._is_closed and ending != FAILED:
+                self._own(asyncio.get_running_loop().create_task(self._make_up()))  # the disk writes again
         await self._enter(row)
         if account is not None:
             self._take_care_of(row)
@@ -354,6 +358,16 @@ class Store:
             min_free_bytes=self._min_free_bytes,
         )
 
+    async def _make_up(self) -> None:
+        """Seal, and enter in the chain of seals, what a full or broken disk kept from it."""
+        unsealed, self._unsealed = self._unsealed, {}
+        for path in unsealed.values():
+            if (row := await self._recover(path, FAILED)) is not None:
+                self._take_care_of(row)
+        unchained, self._unchained = self._unchained, set()
+        for session_id in unchained:
+            await self._chain(session_id, recording_file(self.folder, session_id))
+
     async def _chain(self, session_id: SessionId, path: Path) -> None:
         """Add a recording that has just been sealed to the chain of seals, before anybody hears of its end."""
         try:
@@ -361,7 +375,7 @@ class Store:
                 self._seals.enter, path, key=self._key, trusted=self._trusted, now=self._now()
             )
         except (FormatError, OSError) as error:
-            self._unchained.add(session_id)  # tried again at the end, and at the next start
+            self._unchained.add(session_id)  # tried again when another one is sealed, and at the end
             log.error("seals.behind", session=session_id, error=str(error))
         else:
             self._unchained.discard(session_id)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import os
 import subprocess
@@ -15,6 +16,7 @@ from recorder.events import ErrorOutput, Event, Input, Output
 from recorder.index import FILE
 from recorder.journal import Recording
 from recorder.reader import open_recording
+from recorder.seals import SealLog
 from recorder.store import Store
 from recorder.verify import verify_file
 from tests.recorder.casts import KEY, header, streams
@@ -94,7 +96,9 @@ async def test_a_session_ends_when_the_disk_is_full_and_loses_nothing(small_disk
     await store.close()
 
 
-@pytest.mark.parametrize("how", ["on closing", "on recovery", "at the next start"])
+@pytest.mark.parametrize(
+    "how", ["when another session has ended", "on closing", "on recovery", "at the next start"]
+)
 async def test_a_recording_that_could_not_be_sealed_is_sealed_later(small_disk: Path, how: str) -> None:
     folder = small_disk / "recordings"
     store = await Store.open(folder, key=KEY, min_free_bytes=0)
@@ -114,7 +118,12 @@ async def test_a_recording_that_could_not_be_sealed_is_sealed_later(small_disk: 
         await store.index.close()
         (folder / FILE).unlink()
         store = await Store.open(folder, key=KEY, min_free_bytes=0)
-    if how != "on closing":
+    if how == "when another session has ended":
+        other = await store.begin(header())
+        await other.seal("exited", 0)
+        while recording.id not in SealLog(folder, is_durable=False).known():
+            await asyncio.sleep(0.01)
+    if how.startswith(("on recovery", "at")):
         assert [row.id for row in await store.recover()] == [recording.id]
     await store.close()
     verdict = verify_file(recording.path, [KEY.verify_key])
