@@ -50,11 +50,24 @@ def header_of(
             "kind": target.kind,
             "labels": [f"{name}={value}" for name, value in sorted(target.labels.items())],
             "command": request.command,
+            **_environment(request, target),
             **_contents(copy, settings),
             **_forwards(request),
             **facts,
         },
     )
+
+
+def _environment(request: SessionRequest, target: Target) -> dict[str, list[str]]:
+    """The variables that are passed on, exactly: `\\xNN` for bytes that are not UTF-8, and two backslashes for one."""
+    if target.kind != "ssh" or not request.environment:
+        return {}
+    variables = [name + b"=" + value for name, value in request.environment.items()]
+    return {
+        "environment": [
+            variable.replace(b"\\", rb"\\").decode("utf-8", "backslashreplace") for variable in variables
+        ]
+    }
 
 
 def _contents(copy: Copy | None, settings: Recording) -> dict[str, str]:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from recorder.reader import open_recording
 from tests.rig.openssh import Client
 from tests.rig.sshd import Sshd
 from tests.rig.world import World
@@ -95,10 +96,14 @@ def test_host_certificate_of_a_ca_on_record_is_trusted_and_another_is_not(
     assert "the host key of web-3 is not the one on record" in refused.errors
 
 
-def test_only_the_named_variables_of_the_environment_reach_the_target(alice: Client) -> None:
+def test_only_the_named_variables_of_the_environment_reach_the_target_and_stand_in_the_recording(
+    alice: Client, world: World
+) -> None:
     settings = ["-o", "SetEnv=LC_TEST=kept LD_PRELOAD=/tmp/evil.so BASH_ENV=/tmp/evil LANG=C.UTF-8"]
     done = alice.run(*settings, "web-1@localhost", "echo $LC_TEST $LANG; env | grep -c evil")
     assert done.text == "kept C.UTF-8\n0\n"
+    with open_recording(world.recordings[-1]) as recording:
+        assert recording.header.facts["environment"] == ["LC_TEST=kept", "LANG=C.UTF-8"]
 
 
 def test_check_says_which_targets_let_the_bastion_in(world: World) -> None:
