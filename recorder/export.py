@@ -20,7 +20,7 @@ from recorder.events import ErrorOutput, Exited, Input, Killed, Noted, Output, R
 from recorder.header import Header, title_of
 from recorder.lines import INPUT, MARKER, OUTPUT, RESIZE, drawable, encode_line
 from recorder.reader import Entry, Reader, open_recording
-from recorder.redaction import Pattern, StreamRedactor, redact
+from recorder.redaction import Pattern, StreamRedactor, redact_facts
 from recorder.search_lines import text_lines
 
 Progress = Callable[[int], None]
@@ -35,15 +35,9 @@ def silent(_read: int) -> None:
 
 
 def told_header(reader: Reader, *, secrets: Sequence[Pattern]) -> Header:
-    """The header, with secrets taken out of the facts if wanted: a command line can hold some."""
+    """The header, with secrets taken out of the facts if wanted."""
     header = reader.header
-    if not secrets:
-        return header
-    facts = {
-        name: redact(value, secrets) if isinstance(value, str) else [redact(item, secrets) for item in value]
-        for name, value in header.facts.items()
-    }
-    return replace(header, facts=facts)
+    return replace(header, facts=redact_facts(header.facts, secrets)) if secrets else header
 
 
 def shown_entries(

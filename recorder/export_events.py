@@ -8,18 +8,18 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from pathlib import Path
 from typing import BinaryIO
 
 import msgspec
 
 from recorder.at_rest import Identity
-from recorder.events import ErrorOutput, Event, Happened, Input, Masked, Output, Typed
+from recorder.events import ErrorOutput, Event, Input, Masked, Output, Typed
 from recorder.export import Progress, silent, told_header
 from recorder.lines import encode_bytes
 from recorder.reader import Reader, open_recording
-from recorder.redaction import Pattern, StreamRedactor, redact
+from recorder.redaction import Pattern, StreamRedactor, redact_told
 
 STREAMS: dict[type[Event], str] = {Output: "output", ErrorOutput: "error", Input: "input"}
 _REPORT_EVERY = 256
@@ -96,14 +96,7 @@ def _replaced(item: tuple[float, Event], text: str, secrets: Sequence[Pattern]) 
     time, event = item
     if isinstance(event, Output | ErrorOutput | Input):
         return time, type(event)(text.encode("latin-1"))
-    if isinstance(event, Happened):
-        facts = {
-            key: redact(value, secrets) if isinstance(value, str) else value
-            for key, value in event.facts.items()
-        }
-        event = replace(event, facts=facts)
-    fields = {key: redact(value, secrets) for key, value in asdict(event).items() if isinstance(value, str)}
-    return time, replace(event, **fields)  # type: ignore[arg-type]  # text stays text
+    return time, redact_told(event, secrets)
 
 
 def _header(reader: Reader, secrets: Sequence[Pattern]) -> dict[str, object]:

@@ -11,7 +11,7 @@ import re
 from bisect import bisect_right
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, replace
 from itertools import accumulate
 from typing import Generic, TypeVar
 
@@ -24,6 +24,9 @@ LONGEST_SECRET = 16 * 1024
 
 CONTEXT = 4096
 """Bytes of a stream before a chunk that are looked at with it, when it is redacted before it is written."""
+
+_NUMBERS = frozenset({"serial"})
+"""Facts of a header that are digits of ours, and look like the number of a card now and then."""
 
 _ESCAPE = re.compile(
     r"\x1b(?:\[[0-?]{0,64}[ -/]{0,8}[@-~]|\][^\x07\x1b]{0,4096}(?:\x07|\x1b\\)|[ -/]{0,4}[0-Z\\^-~])"
@@ -307,6 +310,36 @@ class StreamRedactor(Generic[T]):
         return ready
 
 
+def redact_facts(
+    facts: Mapping[str, str | list[str]], patterns: Sequence[Pattern] = PATTERNS
+) -> dict[str, str | list[str]]:
+    """The facts of a header without secrets: a command line can hold some."""
+    return {
+        name: value
+        if name in _NUMBERS
+        else redact(value, patterns)
+        if isinstance(value, str)
+        else [redact(item, patterns) for item in value]
+        for name, value in facts.items()
+    }
+
+
+def redact_told(event: Event, patterns: Sequence[Pattern] = PATTERNS) -> Event:
+    """An event that is no stream without secrets in its words: a statement, a note, a path."""
+    told = {field.name: _redact_value(getattr(event, field.name), patterns) for field in fields(event)}
+    return replace(event, **told)  # type: ignore[arg-type]  # text stays text
+
+
+def _redact_value(value: object, patterns: Sequence[Pattern]) -> object:
+    match value:
+        case str():
+            return redact(value, patterns)
+        case Mapping():
+            return {name: _redact_value(item, patterns) for name, item in value.items()}
+        case _:
+            return value
+
+
 class Redaction:
     """Redacts events before they are written: what comes in one piece, and what began in the piece before.
 
@@ -323,7 +356,7 @@ class Redaction:
         return [
             type(event)(self._redacted(type(event), event.data))
             if isinstance(event, Output | ErrorOutput | Input)
-            else event
+            else redact_told(event, self._patterns)
             for event in events
         ]
 

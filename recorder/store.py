@@ -33,7 +33,7 @@ from recorder.keys import SigningKey, VerifyKey
 from recorder.names import SessionId, id_in, new_id, place
 from recorder.recipients import Recipients
 from recorder.recovery import seal_unsealed
-from recorder.redaction import PATTERNS, Pattern
+from recorder.redaction import PATTERNS, Pattern, redact_facts
 from recorder.seals import SealLog
 from recorder.search_feed import SearchFeed, forget_text
 from recorder.statements import Account
@@ -238,6 +238,8 @@ class Store:
         self, header: Header, secrets: Sequence[Pattern], given_up: threading.Event
     ) -> Recording:
         header = replace(header, encrypt=self._recipients is not None)
+        if header.redacted:
+            header = replace(header, facts=redact_facts(header.facts, secrets))
         try:
             opening, path, descriptor = await writing(self._create, header, given_up)
         except OSError as error:

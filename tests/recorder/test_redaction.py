@@ -11,7 +11,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from recorder.events import Input, Noted, Output
+from recorder.catalog import read_row
+from recorder.events import FileHandled, Happened, Input, Noted, Output
 from recorder.header import Header
 from recorder.reader import Sinks, rebuild_streams
 from recorder.redaction import PATTERNS, Redaction, StreamRedactor, find_secrets, mark, redact
@@ -184,15 +185,20 @@ def test_spans_that_overlap_are_one() -> None:
 
 async def test_a_recording_that_redacts_holds_no_secret_and_says_so(folder: Path) -> None:
     store = await Store.open(folder, key=KEY)
+    secret = SECRETS["aws-key"]
     try:
+        facts = {**FACTS, "command": f"deploy {secret}", "environment": [f"LC_KEY={secret}"]}
         recording = await store.begin(
-            Header(started_at=STARTED, columns=80, rows=24, terminal="xterm", facts=FACTS, redacted=True)
+            Header(started_at=STARTED, columns=80, rows=24, terminal="xterm", facts=facts, redacted=True)
         )
-        await recording.append([Output(b"id " + SECRETS["aws-key"].encode() + b"\r\n")])
+        await recording.append([Output(f"id {secret}\r\n".encode()), Noted(f"note {secret}")])
+        await recording.append([Happened("sql", f"select '{secret}'", {"$1": secret, "rows": 1})])
+        await recording.append([FileHandled("remove", f"/tmp/{secret}")])
         await recording.seal("exited", 0)
     finally:
         await store.close()
-    assert SECRETS["aws-key"].encode() not in recording.path.read_bytes()
+    assert secret.encode() not in recording.path.read_bytes()
+    assert read_row(folder, recording.path).command == "deploy [redacted: aws-key]"
     assert b'"redacted":true' in recording.path.read_bytes()
     sinks = Sinks(output=io.BytesIO(), error=io.BytesIO(), input=io.BytesIO())
     rebuild_streams(recording.path, sinks)
