@@ -12,6 +12,7 @@ import ssl
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from ipaddress import ip_address
 from pathlib import Path
 
 from cryptography import x509
@@ -61,7 +62,7 @@ class TlsAuthority:
         return self._active.root.public_bytes(Encoding.PEM).decode()
 
     def server_context(self, names: Sequence[str], protocols: Sequence[str] = ()) -> ssl.SSLContext:
-        """TLS as a server called *names* (the first is the principal one) that offers *protocols* by ALPN."""
+        """TLS as a server called *names* (the principal one first), by addresses too; *protocols* are for ALPN."""
         place = (*names, "", *protocols)
         found = self._contexts.get(place)
         if found is None or self._now() >= found.renew_at:
@@ -114,10 +115,17 @@ def _leaf(
         builder.add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
         .add_extension(_usage(signs_certificates=False), critical=True)
         .add_extension(x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH]), critical=False)
-        .add_extension(x509.SubjectAlternativeName([x509.DNSName(name) for name in names]), critical=False)
+        .add_extension(x509.SubjectAlternativeName([_general(name) for name in names]), critical=False)
         .add_extension(_authority_id(signer), critical=False)
         .sign(signer.private, SHA256())
     )
+
+
+def _general(name: str) -> x509.GeneralName:
+    try:
+        return x509.IPAddress(ip_address(name))
+    except ValueError:
+        return x509.DNSName(name)
 
 
 def _builder(

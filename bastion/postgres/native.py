@@ -20,7 +20,7 @@ from bastion.connectors.postgres.guard import limits_of
 from bastion.connectors.postgres.messages import Malformed
 from bastion.connectors.postgres.proxy import Proxy, plan
 from bastion.connectors.postgres.startup import ALPN, CancelRequest, Refused, Startup, meet
-from bastion.connectors.postgres.stream import Buffered, ChannelStream, Stream
+from bastion.connectors.postgres.stream import Buffered, ChannelStream, Stream, TlsStream
 from bastion.connectors.postgres.transcript import Keeping
 from bastion.errors import SessionRefused, TargetError
 from bastion.identity.person import Person
@@ -41,6 +41,9 @@ POSTGRES_PORT = 5432
 STARTUP_TIMEOUT = 30.0
 """Seconds that a client has to say what it wants."""
 
+_NEAR = ("localhost", "127.0.0.1", "::1")
+"""Where `ssh -L` listens: drivers that know no `hostaddr` compare these with the certificate."""
+
 
 async def serve_native(
     services: Services, person: Person, client: Client, target: PostgresTarget, end: TcpEnd
@@ -48,10 +51,15 @@ async def serve_native(
     """Serve the channel *end* until either side has gone."""
     with structlog.contextvars.bound_contextvars(client=str(client), target=target.name):
         stream: Stream = ChannelStream(end)
+
+        async def encrypt(begun: bytes) -> Stream:
+            nonlocal stream  # from here on nothing may go to the client in the clear, refusals included
+            stream = await _tls(services, target, end, begun)
+            return stream
+
         try:
             async with asyncio.timeout(STARTUP_TIMEOUT):
-                buffered, wanted = await meet(stream, lambda begun: _tls(services, target, end, begun))
-            stream = buffered.stream
+                buffered, wanted = await meet(stream, encrypt)
             if isinstance(wanted, CancelRequest):
                 await services.connectors.cancel_keys.cancel(wanted.key, person.serial)
             else:
@@ -64,17 +72,17 @@ async def serve_native(
         except (Malformed, ssl.SSLError, ConnectionError, TimeoutError) as error:
             log.info("postgres.disconnected", reason=str(error) or type(error).__name__)
         finally:
-            await end.close()
+            await stream.close()
 
 
 async def _tls(services: Services, target: PostgresTarget, end: TcpEnd, begun: bytes) -> Stream:
     """The inside of TLS on *end*, for a client whose first bytes may have been read already."""
     if begun:
         end.unreceive([Input(begun)])
-    names = (target.name, long_name(target.name, services.config().server.public_name))
+    names = (target.name, long_name(target.name, services.config().server.public_name), *_NEAR)
     inside = TlsEnd(end, services.authorities.tls.server_context(names, (ALPN,)))
     await inside.handshake()
-    return inside
+    return TlsStream(inside)
 
 
 def keeping_of(config: Config) -> Keeping:

@@ -7,6 +7,7 @@ directions. Knows nothing of what is spoken inside.
 from __future__ import annotations
 
 import ssl
+from contextlib import suppress
 
 from bastion.transport.endpoint import TcpEnd
 from recorder.events import Input, InputEnded, Output
@@ -64,10 +65,9 @@ class TlsEnd:
 
     async def close(self) -> None:
         """Say that this was all, and close the channel."""
-        try:
+        with suppress(ssl.SSLError):  # the client's own goodbye is not waited for
             self._tls.unwrap()
-        except ssl.SSLError:  # the client's own goodbye is not waited for
-            await self._flush()
+        await self._flush()
         await self._end.close()
 
     def abort(self) -> None:

@@ -18,7 +18,7 @@ from bastion.errors import KeyFileError
 from bastion.state.store import State
 from tests.state.samples import Clock
 
-NAMES = ("prod-k8s", "prod-k8s.bastion.example")
+NAMES = ("prod-k8s", "prod-k8s.bastion.example", "localhost", "127.0.0.1", "::1")
 
 
 def handshake(server: ssl.SSLContext, root: str, name: str) -> ssl.SSLObject:

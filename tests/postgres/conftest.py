@@ -17,7 +17,7 @@ from recorder.reader import open_recording
 from tests.kubernetes.pki import Pki
 from tests.rig.openssh import Client
 from tests.rig.postgres import Postgres, programs
-from tests.rig.process import RigError, end, wait_until
+from tests.rig.process import RigError, end, free_port, wait_until
 from tests.rig.world import World
 
 READER_PASSWORD = "s3cret-of-the-reader"
@@ -74,12 +74,17 @@ logins = ["reader"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Orders:
-    """The server, the bastion, and the folder with the socket that alice's ssh listens on."""
+    """The server, the bastion, and where alice's ssh listens: a socket in a folder, and a *port* on 127.0.0.1.
+
+    *authority* is the certificate that clients are given to know the bastion by.
+    """
 
     server: Postgres
     world: World
     alice: Client
     sockets: Path
+    port: int
+    authority: Path
 
     def command(self, *arguments: str) -> list[str]:
         """The command that runs alice's own psql, which finds the server where her ssh listens."""
@@ -141,15 +146,20 @@ def orders_in(folder: Path) -> Iterator[Orders]:
             TARGETS.format(port=server.port, ca=folder / "ca.crt", certificate=certificate, key=key, **files)
         )
         alice = world.certified("alice")
-        sockets = stack.enter_context(listening(alice, folder / "s"))
-        yield Orders(server=server, world=world, alice=alice, sockets=sockets)
+        port = free_port()
+        sockets = stack.enter_context(listening(alice, folder / "s", "-L", f"127.0.0.1:{port}:orders-db:5432"))
+        authority = folder / "bastion.crt"
+        authority.write_text(world.bastion.run("ca", "show", "tls").text)
+        yield Orders(server=server, world=world, alice=alice, sockets=sockets, port=port, authority=authority)
 
 
 @contextlib.contextmanager
-def listening(alice: Client, sockets: Path) -> Iterator[Path]:
-    """A folder in which her ssh listens for what wants to go to the server."""
+def listening(alice: Client, sockets: Path, *options: str) -> Iterator[Path]:
+    """A folder in which her ssh, with these *options*, listens for what wants to go to the server."""
     sockets.mkdir(mode=0o700)
-    forwarding = alice.popen("-N", "-L", f"{sockets}/.s.PGSQL.5432:orders-db:5432", "x@localhost")
+    forwarding = alice.popen(
+        "-N", *options, "-L", f"{sockets}/.s.PGSQL.5432:orders-db:5432", "x@localhost"
+    )
     try:
         wait_until((sockets / ".s.PGSQL.5432").exists, "alice's ssh listening")
         yield sockets

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import os
-import socket
 import subprocess
 import threading
 from pathlib import Path
@@ -15,7 +14,7 @@ import pytest
 
 from tests.postgres.conftest import READER_PASSWORD, WRITER_PASSWORD, Orders, statements
 from tests.rig.postgres import programs
-from tests.rig.process import end, free_port, wait_until
+from tests.rig.process import end, wait_until
 from tests.server.recorded import rows, streams
 
 
@@ -191,34 +190,6 @@ def test_cancel_ends_the_statement_and_keeps_the_session(orders: Orders) -> None
             connection.execute("DO $$ BEGIN RAISE NOTICE 'begun'; PERFORM pg_sleep(60); END $$")
         assert connection.execute("SELECT 'after'").fetchone() == ("after",)
     assert statements(orders.recorded())[0].facts["sqlstate"] == "57014"
-
-
-def test_tls_is_there_for_who_asks_for_it(orders: Orders, tmp_path: Path) -> None:
-    ca = tmp_path / "ca.crt"
-    ca.write_text(orders.world.bastion.run("ca", "show", "tls").text)
-    port = free_port()
-    forwarding = orders.alice.popen("-N", "-L", f"{port}:orders-db:5432", "x@localhost")
-    try:
-        wait_until(lambda: reachable(port), "alice's ssh listening")
-        for wanted in ("sslmode=require", f"sslmode=verify-full sslrootcert={ca}"):
-            found = orders.psql(
-                "-At", "-d", f"host=orders-db hostaddr=127.0.0.1 port={port} {wanted}", "-c", "SELECT 1"
-            )
-            assert (found.stdout, found.stderr) == ("1\n", "")
-        wrong = orders.psql(
-            "-d", f"host=other hostaddr=127.0.0.1 port={port} sslmode=verify-full sslrootcert={ca}"
-        )
-        assert "does not match host name" in wrong.stderr
-    finally:
-        end(forwarding)
-
-
-def reachable(port: int) -> bool:
-    try:
-        with socket.create_connection(("127.0.0.1", port), timeout=1):
-            return True
-    except OSError:
-        return False
 
 
 def test_kill_ends_a_session_with_a_word(orders: Orders) -> None:

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import os
 import re
-import socket
-import ssl
 import subprocess
 import threading
 from collections.abc import Mapping
@@ -16,7 +14,6 @@ import pytest
 
 from tests.postgres.conftest import WRITER_PASSWORD, Orders, statements
 from tests.rig.postgres import programs
-from tests.rig.process import end, free_port, wait_until
 
 SCRIPT = r"""
 \set VERBOSITY verbose
@@ -107,34 +104,6 @@ def test_results_come_in_parts_where_a_client_wants_them_so(orders: Orders) -> N
             assert connection.execute(f"SELECT {number}", prepare=True).fetchone() == (number,)
     told = [s.facts for s in statements(orders.recorded()) if s.text.startswith("COPY")]
     assert int(str(told[0]["copied"])) > 100_000
-
-
-def test_tls_at_once(orders: Orders) -> None:
-    """As libpq 17 does with sslnegotiation=direct: no question before it, and ALPN says what for."""
-    port = free_port()
-    forwarding = orders.alice.popen("-N", "-L", f"{port}:orders-db:5432", "x@localhost")
-    context = ssl.create_default_context(cadata=orders.world.bastion.run("ca", "show", "tls").text)
-    context.set_alpn_protocols(["postgresql"])
-    try:
-        wait_until(lambda: reachable(port), "alice's ssh listening")
-        with (
-            socket.create_connection(("127.0.0.1", port), timeout=10) as plain,
-            context.wrap_socket(plain, server_hostname="orders-db") as inside,
-        ):
-            assert inside.selected_alpn_protocol() == "postgresql"
-            body = b"\0\x03\0\0user\0reader\0database\0orders\0\0"
-            inside.sendall((len(body) + 4).to_bytes(4) + body)
-            assert inside.recv(1) == b"R"
-    finally:
-        end(forwarding)
-
-
-def reachable(port: int) -> bool:
-    try:
-        with socket.create_connection(("127.0.0.1", port), timeout=1):
-            return True
-    except OSError:
-        return False
 
 
 def test_a_client_that_reads_slowly_slows_the_server_and_not_our_memory(orders: Orders) -> None:

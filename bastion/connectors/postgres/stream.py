@@ -8,6 +8,7 @@ from typing import Protocol
 
 from bastion.connectors.postgres.messages import LENGTH, Malformed
 from bastion.transport.endpoint import TcpEnd
+from bastion.transport.tls import TlsEnd
 from recorder.events import Input, InputEnded, Output
 
 CHUNK = 256 * 1024
@@ -83,6 +84,28 @@ class ChannelStream:
 
     async def close(self) -> None:
         await self.end.close()
+
+
+class TlsStream:
+    """The inside of TLS in a channel. Clients that crash, and some that end, go without the goodbye of TLS."""
+
+    def __init__(self, inside: TlsEnd) -> None:
+        self._inside = inside
+
+    async def read(self) -> bytes:
+        try:
+            return await self._inside.read()
+        except ssl.SSLError:
+            return b""
+
+    async def write(self, data: bytes) -> None:
+        try:
+            await self._inside.write(data)
+        except ssl.SSLError:
+            return  # whoever reads learns that it is gone
+
+    async def close(self) -> None:
+        await self._inside.close()
 
 
 class Buffered:
