@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import re
 import subprocess
@@ -9,11 +10,13 @@ import threading
 from collections.abc import Mapping
 from pathlib import Path
 
+import asyncpg  # type: ignore[import-untyped]
 import psycopg
 import pytest
 
 from tests.postgres.conftest import WRITER_PASSWORD, Orders, statements
 from tests.rig.postgres import programs
+from tests.server.recorded import streams
 
 SCRIPT = r"""
 \set VERBOSITY verbose
@@ -128,3 +131,29 @@ def peak(orders: Orders) -> int:
     """The most memory that the bastion ever had, in bytes."""
     status = Path(f"/proc/{orders.world.bastion.pid}/status").read_text()
     return next(int(line.split()[1]) * 1024 for line in status.splitlines() if line.startswith("VmHWM"))
+
+
+async def test_a_result_that_is_taken_in_portions_is_shown_as_one(orders: Orders) -> None:
+    """As drivers do that have a fetch size: however small the portions, no more rows are shown than of one result."""
+    connection = await asyncpg.connect(host=str(orders.sockets), user="reader", database="orders", ssl=False)
+    async with connection.transaction():
+        seen = [row[0] async for row in connection.cursor("SELECT id FROM items ORDER BY id", prefetch=100)]
+    await connection.close()
+    assert seen == list(range(1, 5001))
+    recording = await asyncio.to_thread(orders.recorded)
+    shown = streams(recording).output.decode()
+    assert "\n 1000\n(more rows follow)" in shown
+    assert " 1001" not in shown
+    assert shown.count("(100 more rows, ") == 40
+    portions = [s.facts["rows"] for s in statements(recording) if "FROM items" in s.text]
+    assert portions == [100] * 50 + [0]
+
+
+async def test_of_a_long_parameter_the_beginning_is_on_record(orders: Orders) -> None:
+    connection = await asyncpg.connect(host=str(orders.sockets), user="reader", database="orders", ssl=False)
+    found = await connection.fetchval("SELECT length($1::text) + $2::int", "ab" * 1_000_000, 7)
+    await connection.close()
+    assert found == 2_000_007
+    told = statements(await asyncio.to_thread(orders.recorded))[-1].facts
+    assert told["$1"] == "ab" * 4096 + "… (2000000 bytes)"
+    assert "rest of" in str(told["$2"])

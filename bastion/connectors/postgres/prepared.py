@@ -34,12 +34,17 @@ class Prepared:
 
 @dataclass(slots=True)
 class Portal:
-    """A statement with its parameters, ready to be executed; *forms* are the formats asked for of its result."""
+    """A statement with its parameters, ready to be executed; *forms* are the formats asked for of its result.
+
+    *shown* and *size* are the rows, and their bytes, that were looked at: a client may take a result in many portions.
+    """
 
     statement: Prepared
     parameters: Sequence[str] = ()
     forms: Sequence[Format] = ()
     fields: Sequence[Field] = ()
+    shown: int = 0
+    size: int = 0
 
     @property
     def result(self) -> list[Field]:
@@ -86,12 +91,12 @@ class Names:
         for number in range(count):
             length = int.from_bytes(body[at : at + 4], signed=True)
             at += 4
-            if length >= 0 and at + length > len(body):
+            if at > len(body):
                 parameters.append(f"(the rest of {size} bytes)")
                 break
             oid = prepared.oids[number] if number < len(prepared.oids) else 0
             value = None if length < 0 else body[at : at + length]
-            parameters.append(shown(value, oid, forms[number], LONGEST_PARAMETER))
+            parameters.append(shown(value, oid, forms[number], LONGEST_PARAMETER, whole=length))
             at += max(0, length)
         wanted, _ = _numbers(body, at) if at < len(body) else ([], at)
         portal = self.portals[name] = Portal(prepared, parameters, wanted)

@@ -75,7 +75,7 @@ class Transcript:
         self._since = 0.0
         self.status = IDLE
         self.server = ServerFraming(self._said)
-        self.server.wants_rows = is_drawn and keeping.rows > 0
+        self._expect()
         self._sent: Tally | None = None
 
     # What both sides say
@@ -156,6 +156,7 @@ class Transcript:
             self._since = asked.began
         asked.text = without_passwords(asked.text)
         self._asked.append(asked)
+        self._expect()
         if self._is_drawn:
             given = "".join(f"  ${n} = {value}\n" for n, value in enumerate(asked.parameters, start=1))
             self._draw(f"{self._prompt}{_lines(asked.text)}\n{given}")
@@ -180,6 +181,7 @@ class Transcript:
             self._asked.popleft()
             if front.about is not None:
                 front.about.fields = fields
+            self._expect()
         else:
             self._show(fields)
 
@@ -192,16 +194,26 @@ class Transcript:
     def _no_data(self, body: bytes) -> None:
         if self._asked and self._asked[0].kind == "describe":
             self._asked.popleft()
+            self._expect()
 
     def _row(self, body: bytes) -> None:
-        result = self._result
+        result, front = self._result, self._asked[0] if self._asked else None
         if result.table is None:
-            front = self._asked[0] if self._asked else None
             self._show(front.about.result if front is not None and isinstance(front.about, Portal) else ())
         result.rows.append(cells(body, result.fields))
-        result.shown += 1
-        result.size += len(body)
-        self.server.wants_rows = result.shown < self._keeping.rows and result.size < self._keeping.size
+        for spent in (result, front.about if front is not None else None):
+            if isinstance(spent, _Result | Portal):
+                spent.shown += 1
+                spent.size += len(body)
+        self._expect()
+
+    def _expect(self) -> None:
+        """Look at rows of what the server answers next, or count them: of each result the first are shown."""
+        front = self._asked[0] if self._asked else None
+        portal = front.about if front is not None and isinstance(front.about, Portal) else None
+        spent = portal or self._result
+        has_room = spent.shown < self._keeping.rows and spent.size < self._keeping.size
+        self.server.wants_rows = self._is_drawn and has_room
 
     def _show(self, fields: Sequence[Field]) -> None:
         if self._is_drawn:
@@ -230,6 +242,7 @@ class Transcript:
         self._tell(front, facts)
         if front.kind == "execute":
             self._asked.popleft()
+        self._expect()
 
     def _error(self, body: bytes) -> None:
         said = fields_of(body)
@@ -242,12 +255,14 @@ class Transcript:
         # After an error the server passes over what was asked for, up to where it was told to begin anew.
         while self._asked and self._asked[0].kind not in ("simple", "sync"):
             self._asked.popleft()
+        self._expect()
 
     def _ready(self, body: bytes) -> None:
         self.status = body[0] if body else IDLE
         while self._asked and self._asked.popleft().kind not in ("simple", "sync"):
             pass
         self._copy = ""
+        self._expect()
 
     def _notice(self, body: bytes) -> None:
         said = fields_of(body)
@@ -295,7 +310,6 @@ class Transcript:
         if self._result.table is not None and not shown and not hidden.count:
             self._draw(self._result.table.draw([]))
         self.server.rows.reset()
-        self.server.wants_rows = self._is_drawn and self._keeping.rows > 0
         self._result = _Result()
         return words
 
