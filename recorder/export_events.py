@@ -15,6 +15,7 @@ from typing import BinaryIO
 import msgspec
 
 from recorder.at_rest import Identity
+from recorder.contents import Contents
 from recorder.events import ErrorOutput, Event, Input, Masked, Output, Typed
 from recorder.export import Progress, silent, told_header
 from recorder.lines import encode_bytes
@@ -54,13 +55,17 @@ def write_raw(
     """Files in *folder*, which must be new: output.bin, error.bin, input.bin, and events.json that knows the cuts.
 
     In events.json a piece of a stream is its `offset` and `length` in the file. Input that was masked is in no file.
+    Contents that were kept are in files of their own, unless secrets were taken out of them: nothing is exact then.
     """
     folder.mkdir(mode=0o700)
     with open_recording(path, identities) as reader, ExitStack() as stack:
         files = {name: stack.enter_context((folder / f"{name}.bin").open("xb")) for name in STREAMS.values()}
         events = stack.enter_context((folder / "events.json").open("xb"))
         events.write(b"[\n" + msgspec.json.encode(_header(reader, secrets)))
+        contents = Contents(folder) if not secrets and not reader.header.redacted else None
         for time, event in _events(reader, secrets, progress):
+            if contents is not None:
+                contents.take(event)
             described: dict[str, object]
             if isinstance(event, Output | ErrorOutput | Input):
                 file = files[STREAMS[type(event)]]

@@ -134,6 +134,11 @@ class Recording(Section):
     result_bytes: Annotated[int, Field(ge=0)] = Field(
         1_000_000, description="The same, as bytes: no more rows are shown of a result that is larger."
     )
+    copy_bytes: Annotated[int, Field(ge=0)] = Field(
+        0,
+        description="Bytes of each COPY of a person's own database client, in or out, that the recording keeps and"
+        " shows; it then has the SHA-256 of all of them too. With 0 it has their number alone.",
+    )
     file_contents: bool = Field(
         False,
         description="Keep the contents of files that go by SFTP, also by scp; else a manifest of them: operation, path,"

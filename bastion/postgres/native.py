@@ -13,15 +13,14 @@ from typing import Any
 import structlog
 
 from bastion.ca.lines import long_name
-from bastion.config.model import Config
 from bastion.config.targets import PostgresTarget
 from bastion.connectors.postgres.databases import database_of
 from bastion.connectors.postgres.guard import limits_of
+from bastion.connectors.postgres.keeping import keeping_of
 from bastion.connectors.postgres.messages import Malformed
 from bastion.connectors.postgres.proxy import Proxy, plan
 from bastion.connectors.postgres.startup import ALPN, CancelRequest, Refused, Startup, meet
 from bastion.connectors.postgres.stream import Buffered, ChannelStream, Stream, TlsStream
-from bastion.connectors.postgres.transcript import Keeping
 from bastion.errors import SessionRefused, TargetError
 from bastion.identity.person import Person
 from bastion.relay.limits import Activity, watch_limits
@@ -83,11 +82,6 @@ async def _tls(services: Services, target: PostgresTarget, end: TcpEnd, begun: b
     inside = TlsEnd(end, services.authorities.tls.server_context(names, (ALPN,)))
     await inside.handshake()
     return TlsStream(inside)
-
-
-def keeping_of(config: Config) -> Keeping:
-    """How much of results recordings keep."""
-    return Keeping(rows=config.recording.result_rows, size=config.recording.result_bytes)
 
 
 class _Visit:

@@ -127,8 +127,8 @@ def orders() -> Iterator[Orders]:
 
 
 @contextlib.contextmanager
-def orders_in(folder: Path) -> Iterator[Orders]:
-    """All of it in *folder*."""
+def orders_in(folder: Path, settings: str = "") -> Iterator[Orders]:
+    """All of it in *folder*; *settings* are more sections of the bastion's configuration."""
     with contextlib.ExitStack() as stack:
         folder.chmod(0o755)
         pki = Pki(folder / "pki")
@@ -144,6 +144,8 @@ def orders_in(folder: Path) -> Iterator[Orders]:
             files[login].write_text(f"{password}\n")
         world.configure(
             TARGETS.format(port=server.port, ca=folder / "ca.crt", certificate=certificate, key=key, **files)
+            + settings,
+            restart=bool(settings),
         )
         alice = world.certified("alice")
         port = free_port()

@@ -35,6 +35,10 @@ class Tally:
         self.count = self.size = 0
         self._digest = hashlib.sha256()
 
+    def end(self) -> None:
+        """What was counted is whole; begin anew."""
+        self.reset()
+
     def run(self, view: memoryview, at: int) -> int:
         """Add the neighbouring messages of one kind that begin *at*; returns where the last of them ends, or will.
 
@@ -152,7 +156,7 @@ class Piece:
 class ClientFraming:
     """What a client says, in pieces: statements (`Q`, `P`) whole, *held* kinds alone and whole, others as they come.
 
-    The data of a COPY is tallied in *copied*, anew after each statement: clients send it without waiting to be asked.
+    The data of a COPY is tallied in *copied*, anew after its end and each statement: clients send it unasked.
     """
 
     def __init__(self, held: bytes) -> None:
@@ -205,10 +209,17 @@ class ClientFraming:
             return following
         body = data[begins : min(following, begins + LARGEST_LOOK)]
         if following <= len(data):
-            messages.append((kind, body, self.copied.payload if kind in _COPY_ENDS else size))
+            messages.append((kind, body, self._size_of(kind, size)))
         else:
             self._begun, self._left = (kind, bytearray(body), size), following - len(data)
         return following
+
+    def _size_of(self, kind: int, size: int) -> int:
+        if kind not in _COPY_ENDS:
+            return size
+        copied = self.copied.payload
+        self.copied.end()  # one statement may be many COPYs
+        return copied
 
     def _go_on(self, data: bytes, messages: list[Message]) -> int:
         """The rest of the message that the last bytes began; returns where it ends in *data*."""
@@ -220,6 +231,6 @@ class ClientFraming:
         kind, body, size = self._begun
         body += data[: min(part, LARGEST_LOOK - len(body))]
         if not self._left:
-            messages.append((kind, bytes(body), self.copied.payload if kind in _COPY_ENDS else size))
+            messages.append((kind, bytes(body), self._size_of(kind, size)))
             self._begun = None
         return part

@@ -18,11 +18,12 @@ from bastion.config.targets import PostgresAccount, PostgresTarget
 from bastion.connectors.postgres.cancel import CancelKeys, Cancellable
 from bastion.connectors.postgres.framing import ClientFraming, Piece
 from bastion.connectors.postgres.guard import PARSE, QUERY, guarded, told_to_server, watch_statements
+from bastion.connectors.postgres.keeping import Keeping
 from bastion.connectors.postgres.messages import LENGTH, Malformed, complaint, message
 from bastion.connectors.postgres.server import Server, signed_in
 from bastion.connectors.postgres.startup import Refused, Startup
 from bastion.connectors.postgres.stream import Buffered, Stream
-from bastion.connectors.postgres.transcript import Keeping, Transcript
+from bastion.connectors.postgres.transcript import Transcript
 from bastion.errors import SessionRefused
 from bastion.sessions.session import AdmittedSession
 from policy.postgres import StatementLimits
@@ -101,6 +102,7 @@ class Proxy:
         )
         held = (FUNCTION_CALL, QUERY, PARSE) if plan.limits.read_only else (FUNCTION_CALL,)
         self._framing = ClientFraming(held=bytes(held))
+        self._framing.copied = self._transcript.sent
         self._said: list[str] = []
         self._answered = asyncio.Event()
         self._touch = touch
@@ -162,7 +164,7 @@ class Proxy:
                 if piece.messages and piece.messages[0][0] == FUNCTION_CALL:
                     await self._refuse(client.stream)
                     continue
-                await self._record(self._transcript.client_says(piece.messages, self._framing))
+                await self._record(self._transcript.client_says(piece.messages))
                 await server.stream.write(self._passed(piece))
                 self.has_left = bool(piece.messages) and piece.messages[-1][0] == TERMINATE
             data = await client.stream.read()

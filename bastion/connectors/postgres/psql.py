@@ -22,13 +22,13 @@ from bastion.connectors.box import SOCKETS, Boxed, box_command, known_terminal, 
 from bastion.connectors.postgres.cancel import CancelKeys
 from bastion.connectors.postgres.databases import database_of
 from bastion.connectors.postgres.guard import limits_of
+from bastion.connectors.postgres.keeping import keeping_of
 from bastion.connectors.postgres.messages import Malformed
 from bastion.connectors.postgres.proxy import Proxy, plan
 from bastion.connectors.postgres.psql_program import boxable_psql
 from bastion.connectors.postgres.psql_words import arguments_of
 from bastion.connectors.postgres.startup import CancelRequest, Refused, Startup, meet
 from bastion.connectors.postgres.stream import SocketStream
-from bastion.connectors.postgres.transcript import Keeping
 from bastion.connectors.program import ProgramEnd, running
 from bastion.errors import SessionRefused, TargetError
 from bastion.sessions.admission import facts_of, subject_of
@@ -96,10 +96,6 @@ async def open_psql(
         door = _Door(session, target, keys, config, end)
         await stack.enter_async_context(_serving(listening, door))
         yield end
-
-
-def _keeping(config: Config) -> Keeping:
-    return Keeping(rows=config.recording.result_rows, size=config.recording.result_bytes)
 
 
 @contextmanager
@@ -208,7 +204,7 @@ class _Door:
         database = database_of(self._target, wanted.parameters.get("database", ""))
         limits = limits_of(self._decision(database))
         there = plan(self._target, login, database, session.id, session.person.user, wanted, limits)
-        keeping = _keeping(self._config())
+        keeping = keeping_of(self._config())
         proxy = Proxy(session, there, self._keys, keeping=keeping, is_drawn=False, touch=lambda: None)
         await proxy.run(client, wanted)
 

@@ -8,11 +8,13 @@ end what became of it, with the digest of the rows that were not shown.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import ClassVar
 
-from bastion.connectors.postgres.framing import ClientFraming, Message, ServerFraming, Tally
+from bastion.connectors.postgres.contents import Contents, Copied
+from bastion.connectors.postgres.framing import Message, ServerFraming, Tally
+from bastion.connectors.postgres.keeping import Keeping
 from bastion.connectors.postgres.messages import FAILED_TRANSACTION, IDLE, fields_of, text_at
 from bastion.connectors.postgres.prepared import Field, Names, Portal, Prepared, cells, described
 from bastion.connectors.postgres.secrets import without_passwords
@@ -23,14 +25,6 @@ from recorder.events import Event, Happened, Output, Scalar
 
 LONGEST_FACT = 64 * 1024
 """Characters of a statement that its fact has; the conversation has all of it."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Keeping:
-    """How much of results is kept: the rows and the bytes of each that are shown."""
-
-    rows: int
-    size: int
 
 
 @dataclass(slots=True)
@@ -70,27 +64,39 @@ class Transcript:
         self._asked: deque[_Asked] = deque()
         self._result = _Result()
         self._copy = ""
-        self._copied_in: int | None = None
+        self._is_binary = False
+        self._copies = 0
+        self._sent: deque[tuple[int, Copied | None]] = deque()
+        self._is_amid_line = False
         self._events: list[Event] = []
         self._since = 0.0
         self.status = IDLE
         self.server = ServerFraming(self._said)
+        self.sent = Tally()
+        """The data of COPYs that the client sends; who makes its framing puts it there."""
+        if is_drawn and keeping.copied:  # else a terminal shows it
+            self.sent, self.server.copied = Contents(keeping.copied), Contents(keeping.copied)
         self._expect()
-        self._sent: Tally | None = None
 
     # What both sides say
 
-    def client_says(self, messages: Sequence[Message], framing: ClientFraming) -> list[Event]:
+    def client_says(self, messages: Sequence[Message]) -> list[Event]:
         """What to record before *messages* go on. Raises Malformed."""
+        if isinstance(self.sent, Contents):
+            for part in self.sent.given_up:
+                self._tell_contents(part, "in")
+            self.sent.given_up.clear()
         for kind, body, size in messages:
             self._ask(chr(kind), body, size)
-        self._sent = framing.copied
+        if isinstance(self.sent, Contents):
+            self._tell_contents(self.sent.part, "in")
         return self._take()
 
     def server_says(self, data: bytes) -> list[Event]:
         """What to record before *data* goes on. Raises Malformed."""
         self.server.feed(data)
         self._draw_rows()
+        self._tell_received()
         return self._take()
 
     def refused(self, what: str) -> list[Event]:
@@ -103,7 +109,7 @@ class Transcript:
         """What to record of statements that got no answer."""
         for asked in self._asked:
             if asked.text:
-                self._tell(asked, {"error": "no answer"})
+                self._tell(asked, {"error": "no answer", **self._copied()})
         self._asked.clear()
         return self._take()
 
@@ -148,12 +154,16 @@ class Transcript:
             case "S":
                 self._asked.append(_Asked("sync"))
             case "c" | "f":
-                self._copied_in = size
+                part = self.sent.ended() if isinstance(self.sent, Contents) else None
+                if part is not None:
+                    self._tell_contents(part, "in")
+                self._sent.append((size, part))
 
     def _begin(self, asked: _Asked) -> None:
         asked.began = self._monotonic()
         if not any(before.text for before in self._asked):
             self._since = asked.began
+            self._sent.clear()  # clients end a COPY that failed, too
         asked.text = without_passwords(asked.text)
         self._asked.append(asked)
         self._expect()
@@ -237,8 +247,7 @@ class Transcript:
         facts: dict[str, Scalar] = {"tag": tag, "rows": rows, **self._copied()}
         seconds = self._monotonic() - front.began
         words = self._close_result()
-        copied = f", {facts['copied']:,} bytes" if "copied" in facts else ""
-        self._draw(f"{words}{printable(tag)}{copied}  ({seconds * 1000:.1f} ms)\n")
+        self._draw(f"{words}{printable(tag)}{_of_copy(facts)}  ({seconds * 1000:.1f} ms)\n")
         self._tell(front, facts)
         if front.kind == "execute":
             self._asked.popleft()
@@ -274,10 +283,10 @@ class Transcript:
         self._draw(f"NOTIFY {printable(channel)}: {printable(payload)}\n")
 
     def _copy_in_begins(self, body: bytes) -> None:
-        self._copy = "in"
+        self._copy, self._is_binary = "in", body[:1] == b"\1"
 
     def _copy_out_begins(self, body: bytes) -> None:
-        self._copy = "out"
+        self._copy, self._is_binary = "out", body[:1] == b"\1"
         self.server.copied.reset()
 
     _HANDLERS: ClassVar[dict[str, Callable[[Transcript, bytes], None]]] = {
@@ -290,15 +299,32 @@ class Transcript:
 
     def _copied(self) -> dict[str, Scalar]:
         """What went in a COPY, either way."""
+        self._tell_received()
         direction, self._copy = self._copy, ""
-        sent, self._copied_in = self._copied_in, None
         match direction:
             case "in":
-                return {"copied": sent if sent is not None else self._sent.payload if self._sent else 0}
+                size, part = self._sent.popleft() if self._sent else (self.sent.payload, None)
+                if part is None and isinstance(self.sent, Contents):
+                    part = self.sent.part
             case "out":
-                return {"copied": self.server.copied.payload}
+                copied = self.server.copied
+                size, part = copied.payload, copied.part if isinstance(copied, Contents) else None
             case _:
                 return {}
+        return {"copied": size} if part is None else part.facts
+
+    def _tell_received(self) -> None:
+        if self._copy == "out" and isinstance(self.server.copied, Contents):
+            self._tell_contents(self.server.copied.part, "out")
+
+    def _tell_contents(self, part: Copied, direction: str) -> None:
+        if part.size and not part.number:
+            self._copies += 1
+            part.number = self._copies
+        for event in part.tell(direction, is_binary=self._is_binary, is_exact=self._keeping.is_exact):
+            self._events.append(event)
+            if isinstance(event, Output):
+                self._is_amid_line = not event.data.endswith(b"\n")
 
     def _close_result(self) -> str:
         """Words about the rows that were not shown; the next result begins."""
@@ -339,8 +365,11 @@ class Transcript:
         return f"{printable(self._database)}{sign}> "
 
     def _draw(self, text: str) -> None:
-        if self._is_drawn:
-            self._events.append(Output(text.encode()))
+        if not self._is_drawn:
+            return
+        self._tell_received()
+        start, self._is_amid_line = "\n" if self._is_amid_line else "", False
+        self._events.append(Output(f"{start}{text}".encode()))
 
     def _take(self) -> list[Event]:
         events, self._events = self._events, []
@@ -349,6 +378,16 @@ class Transcript:
 
 def _numbered(parameters: Sequence[str]) -> dict[str, Scalar]:
     return {f"${number}": value for number, value in enumerate(parameters, start=1)}
+
+
+def _of_copy(facts: Mapping[str, Scalar]) -> str:
+    """Words about what a COPY carried; none where it was none."""
+    copied, kept = facts.get("copied"), facts.get("kept")
+    if copied is None:
+        return ""
+    of_which = f" (the first {kept:,} are kept)" if kept is not None and kept != copied else ""
+    digest = f", SHA-256 {facts['sha256']}" if "sha256" in facts else ""
+    return f", {copied:,} bytes{of_which}{digest}"
 
 
 def _lines(statement: str) -> str:
