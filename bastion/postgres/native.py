@@ -26,13 +26,17 @@ from bastion.identity.person import Person
 from bastion.relay.limits import Activity, watch_limits
 from bastion.relay.relay import first_error, recording_failed
 from bastion.relay.services import Services
+from bastion.runtime.logs import printable
+from bastion.sessions.admission import facts_of, subject_of
 from bastion.sessions.session import AdmittedSession, Client, Outcome
 from bastion.transport.endpoint import TcpEnd
 from bastion.transport.request import SessionRequest
 from bastion.transport.tls import TlsEnd
+from policy.decide import decide
 from policy.patterns import is_login
+from policy.postgres import Database
 from recorder.errors import RecordingFailed
-from recorder.events import ErrorOutput, Event, Exited, Input
+from recorder.events import ErrorOutput, Event, Exited, Input, Noted
 
 log = structlog.get_logger()
 
@@ -151,6 +155,8 @@ class _Visit:
         )
         failure: BaseException | None = None
         try:
+            if notes := self._notes(session, database, startup):
+                await session.recording.append(notes)
             async with asyncio.TaskGroup() as group:
                 passing = group.create_task(self._proxy.run(client, startup))
                 watching = group.create_task(watch_limits(session, self, activity))
@@ -177,13 +183,36 @@ class _Visit:
         )
 
     def _login(self, startup: Startup) -> str | None:
-        """The login that the client names; None, for the default one, where it names the person or nobody we know.
+        """The login that the client names; None, for the default one, where that is none of the target's.
 
-        libpq sends the name of whoever runs it when nobody gave another one.
+        libpq sends the name of whoever runs it when nobody gave another one, so such a name is no reason to refuse.
         """
         user = startup.parameters["user"]
-        known = {account.login for account in self._target.accounts}
-        return user if user in known and is_login(user) else None
+        return user if user in self._known and is_login(user) else None
+
+    def _notes(self, session: AdmittedSession, database: str, startup: Startup) -> list[Event]:
+        """Tell the client, and the recording, where it named who is no login; the person's own name goes without."""
+        user = startup.parameters["user"]
+        if user in self._known or user == self._person.user or self._proxy is None:
+            return []
+        rules, subject = self._services.config().policy.rules, subject_of(self._person)
+        facts, aim = facts_of(self._target), Database(database)
+        open_ones = [
+            login for login in self._known if decide(rules, subject, facts, login, "connect", aim).allowed
+        ]
+        text = f"{self._target.name} has no login {printable(user)[:64]}; you are {session.login}"
+        self._proxy.tell(
+            text.encode(
+                "ascii", "backslashreplace"
+            ).decode(),  # the client may take another encoding than UTF-8
+            f"You may be: {', '.join(open_ones)}",
+            severity="NOTICE",
+        )
+        return [Noted(text.replace("you are", "the client got"))]
+
+    @property
+    def _known(self) -> list[str]:
+        return [account.login for account in self._target.accounts]
 
     def _database(self, startup: Startup) -> str:
         """The database that the client names, or the first one: libpq sends the user's name where nobody named one."""

@@ -149,7 +149,9 @@ def orders_in(folder: Path, settings: str = "") -> Iterator[Orders]:
         )
         alice = world.certified("alice")
         port = free_port()
-        sockets = stack.enter_context(listening(alice, folder / "s", "-L", f"127.0.0.1:{port}:orders-db:5432"))
+        sockets = stack.enter_context(
+            listening(alice, folder / "s", "-L", f"127.0.0.1:{port}:orders-db:5432")
+        )
         authority = folder / "bastion.crt"
         authority.write_text(world.bastion.run("ca", "show", "tls").text)
         yield Orders(server=server, world=world, alice=alice, sockets=sockets, port=port, authority=authority)
@@ -159,9 +161,7 @@ def orders_in(folder: Path, settings: str = "") -> Iterator[Orders]:
 def listening(alice: Client, sockets: Path, *options: str) -> Iterator[Path]:
     """A folder in which her ssh, with these *options*, listens for what wants to go to the server."""
     sockets.mkdir(mode=0o700)
-    forwarding = alice.popen(
-        "-N", *options, "-L", f"{sockets}/.s.PGSQL.5432:orders-db:5432", "x@localhost"
-    )
+    forwarding = alice.popen("-N", *options, "-L", f"{sockets}/.s.PGSQL.5432:orders-db:5432", "x@localhost")
     try:
         wait_until((sockets / ".s.PGSQL.5432").exists, "alice's ssh listening")
         yield sockets

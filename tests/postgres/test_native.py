@@ -12,6 +12,8 @@ import asyncpg  # type: ignore[import-untyped]
 import psycopg
 import pytest
 
+from recorder.events import Noted
+from recorder.reader import open_recording
 from tests.postgres.conftest import READER_PASSWORD, WRITER_PASSWORD, Orders, statements
 from tests.rig.postgres import programs
 from tests.rig.process import end, wait_until
@@ -81,7 +83,6 @@ def test_who_one_is_and_where_it_is_on_record_stands_in_pg_stat_activity(orders:
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (("-U", "nobody_we_know", "-c", "SELECT 1"), ""),
         (("-U", "writer", "-d", "archive", "-At", "-c", "SELECT current_user"), ""),
         (("-U", "certified", "-At", "-c", "SELECT current_user"), ""),
         (("-d", "payroll", "-c", "SELECT 1"), "has no database payroll"),
@@ -96,6 +97,32 @@ def test_which_role_and_database_a_client_gets(
     assert words in done.stderr
     for secret in (READER_PASSWORD, WRITER_PASSWORD, "nobody_like_this", "orders_reader"):
         assert secret not in done.stderr
+
+
+def test_who_names_no_login_is_told_who_they_are_and_so_is_the_recording(orders: Orders) -> None:
+    done = orders.psql("-U", "nobody_wé_know", "-Atc", "SELECT current_user")
+    assert (done.returncode, done.stdout) == (0, "orders_reader\n")
+    assert done.stderr == (
+        "NOTICE:  bastion: orders-db has no login nobody_w\\xe9_know; you are reader\n"
+        "HINT:  You may be: reader, writer, certified, broken\n"
+    )
+    with open_recording(orders.recorded()) as reader:
+        notes = [e.event.text for e in reader if isinstance(e.event, Noted)]
+    assert notes == ["orders-db has no login nobody_wé_know; the client got reader"]
+
+
+def test_changing_to_somebody_who_is_no_login_does_not_look_like_having_done_so(orders: Orders) -> None:
+    script = "\\c - writer\nSELECT current_user;\n\\c - orders_writer\nSELECT current_user;\n"
+    done = orders.psql("-U", "reader", "-At", stdin=script)
+    roles = [line for line in done.stdout.splitlines() if line.startswith("orders_")]
+    assert roles == ["orders_writer", "orders_reader"]
+    assert done.stderr.startswith("NOTICE:  bastion: orders-db has no login orders_writer; you are reader\n")
+
+
+@pytest.mark.parametrize("user", ["reader", "writer", "alice"])
+def test_who_names_a_login_or_themselves_hears_nothing(orders: Orders, user: str) -> None:
+    done = orders.psql("-U", user, "-Atc", "SELECT 1")
+    assert (done.stdout, done.stderr) == ("1\n", "")
 
 
 def test_role_that_is_not_granted_is_refused_and_told_which_are(orders: Orders) -> None:

@@ -53,7 +53,7 @@ def test_bastion_proves_to_be_the_target_by_its_names_and_by_where_ssh_listens(
 ) -> None:
     place = f"host={host} hostaddr=127.0.0.1 port={orders.port}"
     wanted = f"{place} sslmode=verify-full sslrootcert={orders.authority}"
-    found = orders.psql("-At", "-d", wanted, "-c", "SELECT 1")
+    found = orders.psql("-At", "-U", "reader", "-d", wanted, "-c", "SELECT 1")
     assert (found.stdout, found.stderr) == ("1\n", "")
 
 

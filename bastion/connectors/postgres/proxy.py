@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import structlog
 
@@ -103,16 +103,17 @@ class Proxy:
         held = (FUNCTION_CALL, QUERY, PARSE) if plan.limits.read_only else (FUNCTION_CALL,)
         self._framing = ClientFraming(held=bytes(held))
         self._framing.copied = self._transcript.sent
-        self._said: list[str] = []
+        self._said: list[bytes] = []
         self._answered = asyncio.Event()
         self._touch = touch
         self.has_left = False
         self.is_between_messages = True
         """Whether the client has been sent whole messages: words of ours amid a row would be its data."""
 
-    def tell(self, text: str) -> None:
+    def tell(self, text: str, hint: str = "", *, severity: Literal["WARNING", "NOTICE"] = "WARNING") -> None:
         """Words of ours for the person, which go along with what the server says next."""
-        self._said.append(text)
+        code = "01000" if severity == "WARNING" else "00000"
+        self._said.append(complaint(b"N", severity, code, f"bastion: {text}", hint))
 
     async def run(self, client: Buffered, startup: Startup) -> None:
         """Serve *client*, whose start-up was read, until either side has gone.
@@ -129,7 +130,7 @@ class Proxy:
                 )
             )
             try:
-                await client.stream.write(_welcome(startup, server, key))
+                await client.stream.write(_welcome(startup, server, key, self._notices()))
                 await self._pass_on(client, server, key)
             finally:
                 self._keys.remove(key)
@@ -187,7 +188,7 @@ class Proxy:
         if not self._said or not self._transcript.server.is_between:
             return b""
         said, self._said = self._said, []
-        return b"".join(complaint(b"N", "WARNING", "01000", f"bastion: {text}") for text in said)
+        return b"".join(said)
 
     async def _refuse(self, client: Stream) -> None:
         """Answer a call of a function as the server would that knows none, once all before it is answered."""
@@ -207,11 +208,11 @@ class Proxy:
             await self._session.recording.append(events)
 
 
-def _welcome(startup: Startup, server: Server, key: bytes) -> bytes:
-    """What a client hears once we are signed in: as from the server, but for the key to cancel with."""
+def _welcome(startup: Startup, server: Server, key: bytes, notices: bytes) -> bytes:
+    """What a client hears once we are signed in: as from the server, but for the key to cancel with, and *notices*."""
     parts = [startup.answer, message(b"R", LENGTH.pack(0))]
     for kind, body in server.greeting:
         if kind == b"Z":
-            parts.append(message(b"K", key))
+            parts += [message(b"K", key), notices]
         parts.append(message(kind, body))
     return b"".join(parts)
