@@ -14,7 +14,7 @@ import structlog
 
 from bastion.ca.lines import long_name
 from bastion.config.targets import PostgresTarget
-from bastion.connectors.postgres.databases import database_of
+from bastion.connectors.postgres.databases import ANY, database_of
 from bastion.connectors.postgres.guard import limits_of
 from bastion.connectors.postgres.keeping import keeping_of
 from bastion.connectors.postgres.messages import Malformed
@@ -201,10 +201,9 @@ class _Visit:
             login for login in self._known if decide(rules, subject, facts, login, "connect", aim).allowed
         ]
         text = f"{self._target.name} has no login {printable(user)[:64]}; you are {session.login}"
+        in_ascii = text.encode("ascii", "backslashreplace").decode()  # the client may take no UTF-8
         self._proxy.tell(
-            text.encode(
-                "ascii", "backslashreplace"
-            ).decode(),  # the client may take another encoding than UTF-8
+            in_ascii,
             f"You may be: {', '.join(open_ones)}",
             severity="NOTICE",
         )
@@ -215,8 +214,12 @@ class _Visit:
         return [account.login for account in self._target.accounts]
 
     def _database(self, startup: Startup) -> str:
-        """The database that the client names, or the first one: libpq sends the user's name where nobody named one."""
-        named = startup.parameters.get("database", "")
-        if named == startup.parameters["user"] and named not in self._target.databases:
+        """The database that the client names, or the first one where it seems to have named none.
+
+        libpq sends the user's name then, and psql that of its first user for as long as it runs (`\\c - writer`).
+        """
+        named, offered = startup.parameters.get("database", ""), self._target.databases
+        is_former = ANY not in offered and named in (self._person.user, *self._known)
+        if named not in offered and (named == startup.parameters["user"] or is_former):
             named = ""
         return database_of(self._target, named)
