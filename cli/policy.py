@@ -13,15 +13,19 @@ from typing import NamedTuple
 import click
 
 from bastion.config.model import Config
-from bastion.config.targets import Target
+from bastion.config.targets import PostgresTarget, Target
+from bastion.connectors.postgres.databases import ANY
 from bastion.errors import ConfigError, StateError
 from bastion.state.store import State
 from cli.output import Column, clean, json_option, print_json, print_rows
 from cli.settings import Settings, pass_settings
+from policy.decide import Decision, Limits
+from policy.durations import format_duration
 from policy.explain import Explanation, RuleAccount, explain
 from policy.forwarding import End, listening_end
 from policy.kubernetes import Pod
 from policy.match import KUBERNETES, Aim, Subject, TargetFacts
+from policy.postgres import Database, StatementLimits
 from policy.rules import ACTIONS, Action
 
 
@@ -30,6 +34,13 @@ class Groups(NamedTuple):
 
     names: tuple[str, ...]
     source: str
+
+
+class _More(NamedTuple):
+    """What the configuration says beyond the rules' yes or no."""
+
+    account: str | None
+    held_to: dict[str, str]
 
 
 @click.group()
@@ -49,6 +60,11 @@ def policy() -> None:
 @click.option(
     "--pod", metavar="NAMESPACE/POD", help="On a cluster, with the action shell or exec: in this pod."
 )
+@click.option(
+    "--database",
+    metavar="NAME",
+    help="On a PostgreSQL server, with the action shell, exec or connect: in this one.",
+)
 @json_option
 @pass_settings
 def explain_command(
@@ -60,11 +76,13 @@ def explain_command(
     action: Action | None,
     end: str | None,
     pod: str | None,
+    database: str | None,
     as_json: bool,
 ) -> None:
     """Explain what USER may do on TARGET, and what every rule says to it."""
     config = settings.config
-    facts = _facts(config, target)
+    found = _target(config, target)
+    facts = TargetFacts(name=found.name, kind=found.kind, labels=found.labels)
     known = asyncio.run(_last_groups(config, user)) if groups is None else _named_groups(groups)
     if end is not None and action not in ("forward", "listen"):
         raise click.UsageError("--end goes with --action forward or --action listen")
@@ -73,20 +91,59 @@ def explain_command(
     subject = Subject(user=user, groups=known.names)
     wanted: Aim | None = _end(end, is_listening=action == "listen") if end is not None else None
     wanted = _pod(pod) if pod is not None else wanted
+    wanted = _database(found, action, database) if database is not None else wanted
     explanation = explain(config.policy.rules, subject, facts, login=login, action=action, end=wanted)
+    more = _More(_account(found, login), _held_to(config, explanation.decision))
     if as_json:
-        print_json(_as_data(explanation, known))
+        print_json(_as_data(explanation, known, more))
     else:
-        _print(explanation, known)
+        _print(explanation, known, more)
 
 
-def _facts(config: Config, name: str) -> TargetFacts:
+def _target(config: Config, name: str) -> Target:
     found: Target | None = config.target(name)
     if found is None:
         close = get_close_matches(name, [target.name for target in config.targets], n=1)
         instead = f"Did you mean {close[0]}?" if close else "bastion target list shows those there are."
         raise ConfigError(f"the configuration has no target {name}", hint=instead)
-    return TargetFacts(name=found.name, kind=found.kind, labels=found.labels)
+    return found
+
+
+def _database(target: Target, action: Action | None, name: str) -> Database:
+    if not isinstance(target, PostgresTarget) or action not in ("shell", "exec", "connect"):
+        raise click.UsageError(
+            "--database goes with a PostgreSQL server, and with --action shell, --action exec or --action connect"
+        )
+    if name not in target.databases and ANY not in target.databases:
+        raise click.UsageError(
+            f"{target.name} offers no database {name}; there is: {', '.join(target.databases)}"
+        )
+    return Database(name)
+
+
+def _account(target: Target, login: str | None) -> str | None:
+    """The role that a *login* is on a PostgreSQL server, or why it is none; None where nobody asks."""
+    if not isinstance(target, PostgresTarget) or login is None:
+        return None
+    account = next((each for each in target.accounts if each.login == login), None)
+    return f"there is none for {login}" if account is None else f"{account.role or login} on the server"
+
+
+def _held_to(config: Config, decision: Decision) -> dict[str, str]:
+    """What holds for a session that *decision* lets in, by the names of the settings."""
+    if not decision.allowed:
+        return {}
+    general = Limits(config.sessions.idle_timeout, config.sessions.max_duration)
+    session = Limits.narrowest([general, decision.limits])
+    statements = StatementLimits.narrowest(rule.postgres for rule in decision.granting)
+    spans = {
+        "idle_timeout": session.idle_timeout,
+        "max_duration": session.max_duration,
+        "statement_timeout": statements.statement_timeout,
+        "idle_in_transaction_timeout": statements.idle_in_transaction_timeout,
+    }
+    held = {"read_only": "true"} if statements.read_only else {}
+    return held | {name: format_duration(span) for name, span in spans.items() if span is not None}
 
 
 def _pod(text: str) -> Pod:
@@ -131,7 +188,7 @@ async def _last_groups(config: Config, user: str) -> Groups:
     return Groups(grants[0].groups, f"from the sign-in of {moment:%Y-%m-%d %H:%M} UTC")
 
 
-def _as_data(explanation: Explanation, groups: Groups) -> dict[str, object]:
+def _as_data(explanation: Explanation, groups: Groups, more: _More) -> dict[str, object]:
     return {
         "user": explanation.subject.user,
         "groups": groups.names,
@@ -145,6 +202,8 @@ def _as_data(explanation: Explanation, groups: Groups) -> dict[str, object]:
         "rule": explanation.decision.rule,
         "detail": explanation.decision.detail,
         "logins": explanation.logins,
+        "account": more.account,
+        "held_to": more.held_to,
         "rules": [_rule_as_data(account) for account in explanation.rules],
     }
 
@@ -160,7 +219,7 @@ def _rule_as_data(account: RuleAccount) -> dict[str, object]:
     }
 
 
-def _print(explanation: Explanation, groups: Groups) -> None:
+def _print(explanation: Explanation, groups: Groups, more: _More) -> None:
     subject, decision = explanation.subject, explanation.decision
     labels = " ".join(f"{label}={value}" for label, value in explanation.target.labels.items())
     wanted = f"{explanation.action or 'any action'} as {explanation.login or 'any login'}"
@@ -170,6 +229,8 @@ def _print(explanation: Explanation, groups: Groups) -> None:
         f"Asked     {wanted}",
         f"Answer    {'yes' if decision.allowed else 'no'}: {decision.detail}",
         f"They see  {decision.reason}",
+        *([f"Account   {more.account}"] if more.account else []),
+        *([f"Held to   {', '.join(map(' = '.join, more.held_to.items()))}"] if more.held_to else []),
         *(f"{action:<9} {', '.join(names) or 'as nobody'}" for action, names in explanation.logins.items()),
     ]
     for line in lines:

@@ -19,6 +19,14 @@ name = "web-1"
 address = "192.0.2.1"
 labels = { env = "prod" }
 host_keys = ["ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIOg7klRBCQK2ccQwM864ffQ8eRT0upoLiarQ94xuu8HB"]
+[[targets]]
+kind = "postgres"
+name = "orders-db"
+address = "192.0.2.2"
+databases = ["orders", "archive"]
+accounts = [{ login = "reader", role = "orders_reader", password_file = "reader.password" }]
+[sessions]
+idle_timeout = "1h"
 [[policy.rules]]
 name = "developers"
 groups = ["developers"]
@@ -29,6 +37,13 @@ name = "staging"
 groups = ["developers"]
 labels = { env = "staging" }
 logins = ["*"]
+[[policy.rules]]
+name = "analysts"
+groups = ["analysts"]
+targets = ["orders-db"]
+logins = ["reader", "owner"]
+idle_timeout = "10m"
+postgres = { databases = ["orders"], read_only = true, statement_timeout = "5m" }
 [[policy.rules]]
 name = "no-root"
 effect = "deny"
@@ -88,6 +103,7 @@ def test_json_carries_the_whole_account(tmp_path: Path, capsys: pytest.CaptureFi
     assert [(rule["name"], rule["matches"]) for rule in account["rules"]] == [
         ("developers", True),
         ("staging", False),
+        ("analysts", False),
         ("no-root", True),
     ]
     assert account["rules"][1]["mismatches"] == [
@@ -130,3 +146,47 @@ def test_an_unknown_target_is_answered_with_the_nearest(
 def test_what_is_typed_cannot_steer_the_terminal(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     explain(tmp_path, "--groups", "\x1b[2J", "--login", "\x1b[2J", user="\x1b[2J")
     assert "\x1b" not in capsys.readouterr().out
+
+
+def test_of_a_database_it_tells_the_role_and_what_sessions_are_held_to(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    asked = ("--groups", "analysts", "--action", "connect", "--login", "reader")
+    assert explain(tmp_path, *asked, "--database", "orders", target="orders-db") == 0
+    printed = capsys.readouterr().out
+    assert "Answer    yes: rule 'analysts' allows it\n" in printed
+    assert "Account   orders_reader on the server\n" in printed
+    assert "Held to   read_only = true, idle_timeout = 10m, statement_timeout = 5m\n" in printed
+    assert explain(tmp_path, *asked, "--database", "archive", "--json", target="orders-db") == 0
+    account: dict[str, Any] = json.loads(capsys.readouterr().out)
+    assert (account["allowed"], account["account"], account["held_to"]) == (
+        False, "orders_reader on the server", {},
+    )  # fmt: skip
+    assert account["reason"] == (
+        "no rule lets you connect a client of your own in the database archive on orders-db as reader"
+    )
+    analysts = next(rule for rule in account["rules"] if rule["name"] == "analysts")
+    assert analysts["mismatches"] == [
+        {"aspect": "database", "wanted": "orders", "found": "the database archive"}
+    ]
+
+
+def test_a_login_that_the_bastion_has_no_account_for_is_told(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert explain(tmp_path, "--groups", "analysts", "--login", "owner", target="orders-db") == 0
+    assert "Account   there is none for owner\n" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "target"),
+    [
+        (("--database", "orders"), "orders-db"),
+        (("--database", "payroll", "--action", "connect"), "orders-db"),
+        (("--database", "orders", "--action", "shell"), "web-1"),
+    ],
+)
+def test_a_database_goes_with_a_server_that_has_it_and_an_action(
+    tmp_path: Path, arguments: tuple[str, ...], target: str
+) -> None:
+    assert explain(tmp_path, "--groups", "analysts", *arguments, target=target) == 2
