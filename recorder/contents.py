@@ -13,8 +13,10 @@ from pathlib import Path
 from recorder.errors import FormatError
 from recorder.events import Event, Happened, Output, Scalar
 
-WORD = "contents"
+CONTENTS = "contents"
 """What such a fact is called."""
+BASE64 = "base64"
+"""The particular that has the bytes, where what is shown is not exactly they."""
 
 
 class Contents:
@@ -28,7 +30,7 @@ class Contents:
     def take(self, event: Event) -> None:
         """Write what *event* has of contents. Raises FormatError for base64 that is none, and OSError."""
         match event:
-            case Happened() if event.what == WORD:
+            case Happened() if event.what == CONTENTS:
                 self._begin(event.facts)
             case Output(data) if self._left:
                 self._write(data[: self._left])
@@ -38,8 +40,8 @@ class Contents:
         self._left = 0
         match facts:
             case {"id": int(number), "direction": "in" | "out" as direction, "size": int(size)} if size > 0:
-                self._file = self._folder / f"{WORD}-{number}-{direction}.bin"
-                encoded = facts.get("base64")
+                self._file = self._folder / f"{CONTENTS}-{number}-{direction}.bin"
+                encoded = facts.get(BASE64)
                 if isinstance(encoded, str):
                     self._write(_decoded(encoded))
                 else:

@@ -15,7 +15,8 @@ from dataclasses import dataclass, fields, replace
 from itertools import accumulate
 from typing import Generic, TypeVar
 
-from recorder.events import ErrorOutput, Event, Input, Output
+from recorder.contents import BASE64, CONTENTS
+from recorder.events import ErrorOutput, Event, Happened, Input, Output
 
 T = TypeVar("T")
 
@@ -325,7 +326,12 @@ def redact_facts(
 
 
 def redact_told(event: Event, patterns: Sequence[Pattern] = PATTERNS) -> Event:
-    """An event that is no stream without secrets in its words: a statement, a note, a path."""
+    """An event that is no stream without secrets in its words: a statement, a note, a path.
+
+    Contents in base64 go: nothing finds a secret there, and what is shown of them stands in the stream behind.
+    """
+    if isinstance(event, Happened) and event.what == CONTENTS:
+        event = replace(event, facts={name: value for name, value in event.facts.items() if name != BASE64})
     told = {field.name: _redact_value(getattr(event, field.name), patterns) for field in fields(event)}
     return replace(event, **told)  # type: ignore[arg-type]  # text stays text
 

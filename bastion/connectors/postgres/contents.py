@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from bastion.connectors.postgres.binary_rows import SIGNATURE, BinaryRows
 from bastion.connectors.postgres.framing import HEADER, Tally
 from bastion.connectors.postgres.messages import LENGTH, Malformed
-from recorder.contents import WORD
+from recorder.contents import BASE64, CONTENTS
 from recorder.events import Event, Happened, Output, Scalar
 from recorder.lines import encode_bytes
 
@@ -48,7 +48,7 @@ class Copied:
         """What is said of it at its end."""
         return {"copied": self.size, "kept": self.kept, "sha256": self._digest.hexdigest()}
 
-    def tell(self, direction: str, *, is_binary: bool, is_exact: bool) -> Iterator[Event]:
+    def tell(self, direction: str, *, is_binary: bool) -> Iterator[Event]:
         """What to record of what came since the last call."""
         data, self._waiting = b"".join(self._waiting), []
         for start in range(0, len(data), PIECE):
@@ -60,10 +60,10 @@ class Copied:
             if self._rows is None and not self._told and (is_binary or piece.startswith(SIGNATURE)):
                 self._rows = BinaryRows()
             shown = self._rows.feed(piece).encode() if self._rows else _STEERING.sub(_escaped, piece)
-            if shown != piece and is_exact:
-                facts["base64"] = encode_bytes(piece)
+            if shown != piece:
+                facts[BASE64] = encode_bytes(piece)
             self._told += len(piece)
-            yield Happened(WORD, "", facts)
+            yield Happened(CONTENTS, "", facts)
             if shown:
                 yield Output(shown)
 

@@ -321,7 +321,7 @@ class Transcript:
         if part.size and not part.number:
             self._copies += 1
             part.number = self._copies
-        for event in part.tell(direction, is_binary=self._is_binary, is_exact=self._keeping.is_exact):
+        for event in part.tell(direction, is_binary=self._is_binary):
             self._events.append(event)
             if isinstance(event, Output):
                 self._is_amid_line = not event.data.endswith(b"\n")
