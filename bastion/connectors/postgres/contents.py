@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import re
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 from bastion.connectors.postgres.binary_rows import SIGNATURE, BinaryRows
 from bastion.connectors.postgres.framing import HEADER, Tally
@@ -112,6 +112,86 @@ class Contents(Tally):
     def add(self, data: memoryview | bytes) -> None:
         self.size += len(data)
         self.part.add(data)
+
+
+class Copies:
+    """The COPYs of one connection; with *most* 0 they are counted alone.
+
+    *sent* and *received* are for the framings of both sides. What is to be recorded before it goes on comes as events.
+    """
+
+    def __init__(self, most: int) -> None:
+        self.sent = Contents(most) if most else Tally()
+        self.received = Contents(most) if most else Tally()
+        self._ended: deque[tuple[int, Copied | None]] = deque()
+        self._number = 0
+        self._direction = ""
+        self._is_binary = False
+
+    def begin(self, direction: str, body: bytes) -> None:
+        """The server is ready for one; *body* is that of its message."""
+        self._direction, self._is_binary = direction, body[:1] == b"\1"
+        if direction == "out":
+            self.received.reset()
+            if isinstance(self.received, Contents):
+                self.received.given_up.clear()  # those before were told of as they ended
+
+    def forget(self) -> None:
+        """Something else is asked for: clients end a COPY that failed, too."""
+        self._ended.clear()
+
+    def end_sent(self, size: int) -> list[Event]:
+        """The client says that one is whole, of *size* bytes."""
+        part = self.sent.ended() if isinstance(self.sent, Contents) else None
+        self._ended.append((size, part))
+        return self._told(part, "in")
+
+    def told_given_up(self) -> list[Event]:
+        """What came of those that the client let go of."""
+        if not isinstance(self.sent, Contents):
+            return []
+        parts, self.sent.given_up = self.sent.given_up, []
+        return [event for part in parts for event in self._told(part, "in")]
+
+    def told_sent(self) -> list[Event]:
+        """What came of the client since the last call."""
+        return self._told(self.sent.part, "in") if isinstance(self.sent, Contents) else []
+
+    def told_received(self) -> list[Event]:
+        """What came of the server since the last call."""
+        if self._direction != "out" or not isinstance(self.received, Contents):
+            return []
+        return self._told(self.received.part, "out")
+
+    def finish(self) -> dict[str, Scalar]:
+        """What is said of the one that goes just now, at its end; nothing where there is none."""
+        direction, self._direction = self._direction, ""
+        if direction == "in" and self._ended:
+            size, part = self._ended.popleft()
+        elif direction:
+            tally = self.sent if direction == "in" else self.received
+            size, part = tally.payload, tally.part if isinstance(tally, Contents) else None
+        else:
+            return {}
+        return {"copied": size} if part is None else part.facts
+
+    def _told(self, part: Copied | None, direction: str) -> list[Event]:
+        if part is None:
+            return []
+        if part.size and not part.number:
+            self._number += 1
+            part.number = self._number
+        return list(part.tell(direction, is_binary=self._is_binary))
+
+
+def words_about(facts: Mapping[str, Scalar]) -> str:
+    """What a COPY carried, in words; none where it was none."""
+    copied, kept = facts.get("copied"), facts.get("kept")
+    if copied is None:
+        return ""
+    of_which = f" (the first {kept:,} are kept)" if kept is not None and kept != copied else ""
+    digest = f", SHA-256 {facts['sha256']}" if "sha256" in facts else ""
+    return f", {copied:,} bytes{of_which}{digest}"
 
 
 def _escaped(found: re.Match[bytes]) -> bytes:

@@ -102,7 +102,7 @@ class Proxy:
         )
         held = (FUNCTION_CALL, QUERY, PARSE) if plan.limits.read_only else (FUNCTION_CALL,)
         self._framing = ClientFraming(held=bytes(held))
-        self._framing.copied = self._transcript.sent
+        self._framing.copied = self._transcript.copies.sent
         self._said: list[bytes] = []
         self._answered = asyncio.Event()
         self._touch = touch

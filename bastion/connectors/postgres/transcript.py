@@ -8,12 +8,12 @@ end what became of it, with the digest of the rows that were not shown.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import ClassVar
 
-from bastion.connectors.postgres.contents import Contents, Copied
-from bastion.connectors.postgres.framing import Message, ServerFraming, Tally
+from bastion.connectors.postgres.contents import Copies, words_about
+from bastion.connectors.postgres.framing import Message, ServerFraming
 from bastion.connectors.postgres.keeping import Keeping
 from bastion.connectors.postgres.messages import FAILED_TRANSACTION, IDLE, fields_of, text_at
 from bastion.connectors.postgres.prepared import Field, Names, Portal, Prepared, cells, described
@@ -63,40 +63,30 @@ class Transcript:
         self._names = Names()
         self._asked: deque[_Asked] = deque()
         self._result = _Result()
-        self._copy = ""
-        self._is_binary = False
-        self._copies = 0
-        self._sent: deque[tuple[int, Copied | None]] = deque()
+        self.copies = Copies(keeping.copied if is_drawn else 0)  # else a terminal shows them
         self._is_amid_line = False
         self._events: list[Event] = []
         self._since = 0.0
         self.status = IDLE
         self.server = ServerFraming(self._said)
-        self.sent = Tally()
-        """The data of COPYs that the client sends; who makes its framing puts it there."""
-        if is_drawn and keeping.copied:  # else a terminal shows it
-            self.sent, self.server.copied = Contents(keeping.copied), Contents(keeping.copied)
+        self.server.copied = self.copies.received
         self._expect()
 
     # What both sides say
 
     def client_says(self, messages: Sequence[Message]) -> list[Event]:
         """What to record before *messages* go on. Raises Malformed."""
-        if isinstance(self.sent, Contents):
-            for part in self.sent.given_up:
-                self._tell_contents(part, "in")
-            self.sent.given_up.clear()
+        self._keep(self.copies.told_given_up())
         for kind, body, size in messages:
             self._ask(chr(kind), body, size)
-        if isinstance(self.sent, Contents):
-            self._tell_contents(self.sent.part, "in")
+        self._keep(self.copies.told_sent())
         return self._take()
 
     def server_says(self, data: bytes) -> list[Event]:
         """What to record before *data* goes on. Raises Malformed."""
         self.server.feed(data)
         self._draw_rows()
-        self._tell_received()
+        self._keep(self.copies.told_received())
         return self._take()
 
     def refused(self, what: str) -> list[Event]:
@@ -109,7 +99,7 @@ class Transcript:
         """What to record of statements that got no answer."""
         for asked in self._asked:
             if asked.text:
-                self._tell(asked, {"error": "no answer", **self._copied()})
+                self._tell(asked, {"error": "no answer", **self._end_of_copy()})
         self._asked.clear()
         return self._take()
 
@@ -154,16 +144,13 @@ class Transcript:
             case "S":
                 self._asked.append(_Asked("sync"))
             case "c" | "f":
-                part = self.sent.ended() if isinstance(self.sent, Contents) else None
-                if part is not None:
-                    self._tell_contents(part, "in")
-                self._sent.append((size, part))
+                self._keep(self.copies.end_sent(size))
 
     def _begin(self, asked: _Asked) -> None:
         asked.began = self._monotonic()
         if not any(before.text for before in self._asked):
             self._since = asked.began
-            self._sent.clear()  # clients end a COPY that failed, too
+            self.copies.forget()
         asked.text = without_passwords(asked.text)
         self._asked.append(asked)
         self._expect()
@@ -244,10 +231,10 @@ class Transcript:
         if front is None or front.kind not in ("simple", "execute"):
             return
         rows = self._result.shown + self.server.rows.count
-        facts: dict[str, Scalar] = {"tag": tag, "rows": rows, **self._copied()}
+        facts: dict[str, Scalar] = {"tag": tag, "rows": rows, **self._end_of_copy()}
         seconds = self._monotonic() - front.began
         words = self._close_result()
-        self._draw(f"{words}{printable(tag)}{_of_copy(facts)}  ({seconds * 1000:.1f} ms)\n")
+        self._draw(f"{words}{printable(tag)}{words_about(facts)}  ({seconds * 1000:.1f} ms)\n")
         self._tell(front, facts)
         if front.kind == "execute":
             self._asked.popleft()
@@ -260,7 +247,7 @@ class Transcript:
         self._draw(f"{words}{printable(severity)}:  {printable(text)} ({printable(code)})\n")
         failed = next((asked for asked in self._asked if asked.text), None)
         if failed is not None:
-            self._tell(failed, {"error": text, "sqlstate": code, **self._copied()})
+            self._tell(failed, {"error": text, "sqlstate": code, **self._end_of_copy()})
         # After an error the server passes over what was asked for, up to where it was told to begin anew.
         while self._asked and self._asked[0].kind not in ("simple", "sync"):
             self._asked.popleft()
@@ -270,7 +257,7 @@ class Transcript:
         self.status = body[0] if body else IDLE
         while self._asked and self._asked.popleft().kind not in ("simple", "sync"):
             pass
-        self._copy = ""
+        self.copies.finish()
         self._expect()
 
     def _notice(self, body: bytes) -> None:
@@ -283,11 +270,10 @@ class Transcript:
         self._draw(f"NOTIFY {printable(channel)}: {printable(payload)}\n")
 
     def _copy_in_begins(self, body: bytes) -> None:
-        self._copy, self._is_binary = "in", body[:1] == b"\1"
+        self.copies.begin("in", body)
 
     def _copy_out_begins(self, body: bytes) -> None:
-        self._copy, self._is_binary = "out", body[:1] == b"\1"
-        self.server.copied.reset()
+        self.copies.begin("out", body)
 
     _HANDLERS: ClassVar[dict[str, Callable[[Transcript, bytes], None]]] = {
         "T": _row_description, "t": _parameter_types, "n": _no_data, "D": _row, "C": _complete, "I": _empty,
@@ -297,34 +283,16 @@ class Transcript:
 
     # What comes of it
 
-    def _copied(self) -> dict[str, Scalar]:
-        """What went in a COPY, either way."""
-        self._tell_received()
-        direction, self._copy = self._copy, ""
-        match direction:
-            case "in":
-                size, part = self._sent.popleft() if self._sent else (self.sent.payload, None)
-                if part is None and isinstance(self.sent, Contents):
-                    part = self.sent.part
-            case "out":
-                copied = self.server.copied
-                size, part = copied.payload, copied.part if isinstance(copied, Contents) else None
-            case _:
-                return {}
-        return {"copied": size} if part is None else part.facts
+    def _end_of_copy(self) -> dict[str, Scalar]:
+        self._keep(self.copies.told_received())
+        return self.copies.finish()
 
-    def _tell_received(self) -> None:
-        if self._copy == "out" and isinstance(self.server.copied, Contents):
-            self._tell_contents(self.server.copied.part, "out")
-
-    def _tell_contents(self, part: Copied, direction: str) -> None:
-        if part.size and not part.number:
-            self._copies += 1
-            part.number = self._copies
-        for event in part.tell(direction, is_binary=self._is_binary):
-            self._events.append(event)
-            if isinstance(event, Output):
-                self._is_amid_line = not event.data.endswith(b"\n")
+    def _keep(self, contents: Sequence[Event]) -> None:
+        """Show *contents*, which may end amid a line."""
+        self._events += contents
+        shown = next((event for event in reversed(contents) if isinstance(event, Output)), None)
+        if shown is not None:
+            self._is_amid_line = not shown.data.endswith(b"\n")
 
     def _close_result(self) -> str:
         """Words about the rows that were not shown; the next result begins."""
@@ -367,7 +335,7 @@ class Transcript:
     def _draw(self, text: str) -> None:
         if not self._is_drawn:
             return
-        self._tell_received()
+        self._keep(self.copies.told_received())
         start, self._is_amid_line = "\n" if self._is_amid_line else "", False
         self._events.append(Output(f"{start}{text}".encode()))
 
@@ -378,16 +346,6 @@ class Transcript:
 
 def _numbered(parameters: Sequence[str]) -> dict[str, Scalar]:
     return {f"${number}": value for number, value in enumerate(parameters, start=1)}
-
-
-def _of_copy(facts: Mapping[str, Scalar]) -> str:
-    """Words about what a COPY carried; none where it was none."""
-    copied, kept = facts.get("copied"), facts.get("kept")
-    if copied is None:
-        return ""
-    of_which = f" (the first {kept:,} are kept)" if kept is not None and kept != copied else ""
-    digest = f", SHA-256 {facts['sha256']}" if "sha256" in facts else ""
-    return f", {copied:,} bytes{of_which}{digest}"
 
 
 def _lines(statement: str) -> str:
