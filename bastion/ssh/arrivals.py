@@ -1,40 +1,77 @@
-"""How many connections may be here without having signed in, in all and from one address.
+"""How many connections may be here without having signed in, in all and from one source.
 
-They cost memory and a task each and need no credentials, as sshd's MaxStartups and PerSourceMaxStartups know.
+They cost memory and a task each and need no credentials, as sshd's MaxStartups and PerSourceMaxStartups know. Where
+sshd then refuses newcomers at random, here the source that holds most places gives one up: a crowd of connections that
+never sign in keeps nobody out who comes alone.
 """
 
 from __future__ import annotations
 
-from collections import Counter
+from collections.abc import Callable
 
-from bastion.ssh.penalties import FAILED, LEFT, Penalties
+from bastion.ssh.penalties import FAILED, LEFT, Penalties, source_of
+
+
+class Arrival:
+    """One connection from its arrival until it has signed in or is gone; *give_way* cuts it off."""
+
+    def __init__(self, arrivals: Arrivals, address: str, give_way: Callable[[], None]) -> None:
+        self._arrivals = arrivals
+        self.address = address
+        self.give_way = give_way
+
+    def signed_in(self) -> None:
+        """Somebody signed in: it counts no more."""
+        self._arrivals.forget(self)
+
+    def left(self, *, failures: int, silent: bool = False) -> None:
+        """It went, or was cut off, and nobody had signed in; *silent*: it never began to."""
+        self._arrivals.forget(self)
+        self._arrivals.penalties.add(self.address, failures * FAILED or (SILENT if silent else LEFT))
+
+
+SILENT = 10.0
+"""Seconds that a source owes for a connection that was cut off because it said nothing."""
 
 
 class Arrivals:
-    """Counts connections from their arrival until they have signed in or are gone."""
+    """The connections that have not signed in, by source, oldest first."""
 
-    def __init__(self, penalties: Penalties, *, total: int = 200, per_address: int = 50) -> None:
-        self._penalties = penalties
+    def __init__(self, penalties: Penalties, *, total: int = 200, per_source: int = 50) -> None:
+        self.penalties = penalties
         self._total = total
-        self._per_address = per_address
-        self._addresses: Counter[str] = Counter()
+        self._per_source = per_source
+        self._sources: dict[str, dict[Arrival, None]] = {}
 
     def __len__(self) -> int:
-        return self._addresses.total()
+        return sum(map(len, self._sources.values()))
 
-    def admit(self, address: str) -> str | None:
-        """Count one more; or say why not."""
-        if left := self._penalties.left(address):
+    def admit(self, address: str, give_way: Callable[[], None]) -> Arrival | str:
+        """Count one more; or say why not. *give_way* is called when it must make room for somebody else."""
+        if left := self.penalties.left(address):
             return f"it failed to sign in too often, and is not served for another {left:.0f} s"
-        if len(self) >= self._total or self._addresses[address] >= self._per_address:
+        source = source_of(address)
+        here = len(self._sources.get(source, ()))
+        if here >= self._per_source or (len(self) >= self._total and not self._make_room(here)):
             return "too many have not signed in yet"
-        self._addresses[address] += 1
-        return None
+        arrival = Arrival(self, address, give_way)
+        self._sources.setdefault(source, {})[arrival] = None
+        return arrival
 
-    def leave(self, address: str, *, failures: int | None = None) -> None:
-        """Take one back that was admitted; with *failures* it went without having signed in."""
-        if failures is not None:
-            self._penalties.add(address, failures * FAILED or LEFT)
-        self._addresses[address] -= 1
-        if not self._addresses[address]:
-            del self._addresses[address]
+    def forget(self, arrival: Arrival) -> None:
+        """Give its place to others; nothing happens if it has none any more."""
+        source = source_of(arrival.address)
+        if places := self._sources.get(source):
+            places.pop(arrival, None)
+            if not places:
+                del self._sources[source]
+
+    def _make_room(self, here: int) -> bool:
+        """Cut off the oldest of the source that has most, unless a newcomer from one with *here* would have as many."""
+        most = max(self._sources.values(), key=len)
+        if len(most) <= here + 1:
+            return False
+        oldest = next(iter(most))
+        self.forget(oldest)
+        oldest.give_way()
+        return True

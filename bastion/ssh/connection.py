@@ -19,6 +19,7 @@ from bastion.config.targets import SshTarget
 from bastion.errors import BastionError, StateError
 from bastion.identity.person import Person
 from bastion.sessions.session import Client
+from bastion.ssh.arrivals import Arrival
 from bastion.ssh.certificates import Accepted, Rejected, judge
 from bastion.ssh.forwards import Through
 from bastion.ssh.front import Front
@@ -37,6 +38,9 @@ LOGIN_USER = "login"
 _KEEPALIVE = 10.0
 """Seconds between packets that keep NATs open while a person signs in."""
 
+_SILENCE = 20.0
+"""Seconds in which a client must have begun the key exchange; then a person may take their time over the host key."""
+
 
 class Connection(ServedConnection):
     """The server side of one client connection (an `Owner` for the transport)."""
@@ -47,7 +51,9 @@ class Connection(ServedConnection):
         self._certificate_problem: Rejected | None = None
         self._sign_in: DeviceSignIn | None = None
         self._signed_in: Person | None = None
-        self._has_arrived = False
+        self._arrival: Arrival | None = None
+        self._was_silent = False
+        self._patience: asyncio.TimerHandle | None = None
 
     # The connection as a whole
 
@@ -58,25 +64,40 @@ class Connection(ServedConnection):
             conn.abort()
             return
         self.client = Client(address=peer[0], port=peer[1])
-        if problem := self._front.arrivals.admit(peer[0]):
-            log.warning("connection.refused", client=str(self.client), reason=problem)
+        arrival = self._front.arrivals.admit(peer[0], self._give_way)
+        if isinstance(arrival, str):
+            log.warning("connection.refused", client=str(self.client), reason=arrival)
             conn.abort()
             return
-        self._has_arrived = True
+        self._arrival = arrival
+        self._patience = asyncio.get_running_loop().call_later(_SILENCE, self._end_silence)
         self._front.supervisor.spawn(self.live(), name=f"connection {self.client}")
 
     def auth_completed(self) -> None:
-        self._front.arrivals.leave(self.client.address)
-        self._has_arrived = False
+        if self._arrival is not None:
+            self._arrival.signed_in()
+            self._arrival = None
         version = self._conn.get_extra_info("client_version", "")
         self.client = dataclasses.replace(self.client, version=version)
 
     def connection_lost(self, exc: Exception | None) -> None:
-        if self._has_arrived:
-            self._front.arrivals.leave(self.client.address, failures=self._conn.failures)
+        if self._patience is not None:
+            self._patience.cancel()
+        if self._arrival is not None:
+            self._arrival.left(failures=self._conn.failures, silent=self._was_silent)
+            self._arrival = None
         if self._sign_in is not None:
             self._sign_in.close()
         super().connection_lost(exc)
+
+    def _give_way(self) -> None:
+        log.warning("connection.gave-way", client=str(self.client), reason="too many have not signed in yet")
+        self._conn.abort()
+
+    def _end_silence(self) -> None:
+        if self._arrival is not None and not self._conn.has_begun:
+            self._was_silent = True
+            self._conn.abort()
 
     # Who is it?
 

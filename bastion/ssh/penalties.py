@@ -34,7 +34,7 @@ class Penalties:
         """Let the source that *address* belongs to owe *seconds* more."""
         if self._is_exempt(address):
             return
-        now, source = self._monotonic(), _source(address)
+        now, source = self._monotonic(), source_of(address)
         owed = max(0.0, self._until.pop(source, now) - now)
         self._until[source] = now + min(owed + seconds, MOST)
         if len(self._until) > MAX_SOURCES:
@@ -42,7 +42,7 @@ class Penalties:
 
     def left(self, address: str) -> float:
         """The seconds until the source of *address* is served again; 0 if it is served now."""
-        source = _source(address)
+        source = source_of(address)
         owed = self._until.get(source, 0.0) - self._monotonic()
         if owed <= 0:
             self._until.pop(source, None)
@@ -58,7 +58,8 @@ def _networks(exempt: tuple[str, ...]) -> list[Network]:
     return [ipaddress.ip_network(network) for network in exempt]
 
 
-def _source(address: str) -> str:
+def source_of(address: str) -> str:
+    """What counts as one source: an address, or the network of 64 bits around an IPv6 one."""
     there = ipaddress.ip_address(address)
     if there.version == 4:
         return str(there)

@@ -402,6 +402,11 @@ class ServerConnection(_Tuned, SSHServerConnection):
         super().send_userauth_failure(partial_success)
 
     @property
+    def has_begun(self) -> bool:
+        """Whether the client has begun the key exchange."""
+        return bool(self._client_kexinit)
+
+    @property
     def failures(self) -> int:
         """Tries to sign in that failed; the question which ways there are (RFC 4252, "none") is none of them."""
         return max(0, self._failures - 1)

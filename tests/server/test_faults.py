@@ -216,10 +216,16 @@ def test_disk_that_hangs_stops_the_sessions_that_write_to_it_and_nobody_else(
         assert own_world.bastion.run("verify", "--all").status == 0
 
 
-def test_connection_that_says_nothing_blocks_nobody(alice: Client, world: World) -> None:
-    silent = [socket.create_connection(("127.0.0.1", world.bastion.port)) for _ in range(30)]
+def test_connections_that_say_nothing_block_nobody(alice: Client, world: World) -> None:
+    """Four sources hold all the places there are; one gives way to each who comes alone."""
+    silent = [
+        socket.create_connection(("127.0.0.1", world.bastion.port), source_address=(f"127.0.0.{source}", 0))
+        for source in (2, 3, 4, 5)
+        for _ in range(50)
+    ]
     try:
         assert alice.run("web-1@localhost", "true").status == 0
+        wait_until(lambda: "connection.gave-way" in world.bastion.log, "one that was cut off")
     finally:
         for connection in silent:
             connection.close()

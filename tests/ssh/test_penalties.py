@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from bastion.ssh.arrivals import Arrivals
+from bastion.ssh.arrivals import SILENT, Arrival, Arrivals
 from bastion.ssh.penalties import FAILED, LEAST, LEFT, MAX_SOURCES, MOST, Penalties
 
 
@@ -70,16 +70,64 @@ def test_memory_of_sources_is_bounded_and_forgets_the_oldest(penalties: Penaltie
     assert penalties.left("172.16.0.1") > 0
 
 
+class Crowd:
+    """Connections that come and do not sign in."""
+
+    def __init__(self, arrivals: Arrivals) -> None:
+        self._arrivals = arrivals
+        self.cut_off: list[str] = []
+
+    def come(self, address: str) -> Arrival | str:
+        return self._arrivals.admit(address, lambda: self.cut_off.append(address))
+
+
 def test_arrivals_turn_away_who_owes_and_count_who_leaves(penalties: Penalties) -> None:
-    arrivals = Arrivals(penalties, per_address=2)
-    address = "192.0.2.1"
-    assert [arrivals.admit(address), arrivals.admit(address)] == [None, None]
-    assert arrivals.admit(address) == "too many have not signed in yet"
-    arrivals.leave(address)  # signed in
-    arrivals.leave(address, failures=0)
+    arrivals = Arrivals(penalties, per_source=2)
+    crowd, address = Crowd(arrivals), "192.0.2.1"
+    one, two = crowd.come(address), crowd.come(address)
+    assert isinstance(one, Arrival)
+    assert isinstance(two, Arrival)
+    assert crowd.come(address) == "too many have not signed in yet"
+    one.signed_in()
+    two.left(failures=0)
     assert penalties.left(address) == 0
     for _ in range(int(LEAST / LEFT)):
-        assert arrivals.admit(address) is None
-        arrivals.leave(address, failures=0)
-    assert "failed to sign in too often" in (arrivals.admit(address) or "")
+        again = crowd.come(address)
+        assert isinstance(again, Arrival)
+        again.left(failures=0)
+    refused = crowd.come(address)
+    assert isinstance(refused, str)
+    assert "failed to sign in too often" in refused
     assert len(arrivals) == 0
+
+
+def test_who_says_nothing_owes_more_than_who_leaves(penalties: Penalties) -> None:
+    crowd = Crowd(Arrivals(penalties))
+    for _ in range(2):
+        arrival = crowd.come("192.0.2.1")
+        assert isinstance(arrival, Arrival)
+        arrival.left(failures=0, silent=True)
+    assert penalties.left("192.0.2.1") == 2 * SILENT - LEAST
+
+
+def test_addresses_of_one_ipv6_network_are_one_source(penalties: Penalties) -> None:
+    crowd = Crowd(Arrivals(penalties, per_source=2))
+    assert isinstance(crowd.come("2001:db8::1"), Arrival)
+    assert isinstance(crowd.come("2001:db8::2"), Arrival)
+    assert isinstance(crowd.come("2001:db8::3"), str)
+    assert isinstance(crowd.come("2001:db8:0:1::1"), Arrival)
+
+
+def test_the_source_with_most_places_makes_room_for_others(penalties: Penalties) -> None:
+    arrivals = Arrivals(penalties, total=4, per_source=3)
+    crowd = Crowd(arrivals)
+    first = crowd.come("192.0.2.1")
+    for address in ("192.0.2.1", "192.0.2.1", "192.0.2.2"):
+        assert isinstance(crowd.come(address), Arrival)
+    assert isinstance(crowd.come("192.0.2.3"), Arrival)
+    assert (crowd.cut_off, len(arrivals)) == (["192.0.2.1"], 4)
+    assert isinstance(first, Arrival)
+    first.left(failures=0)  # the oldest it was, and has no place to give back any more
+    assert len(arrivals) == 4
+    assert isinstance(crowd.come("192.0.2.4"), Arrival)
+    assert isinstance(crowd.come("192.0.2.5"), str)  # each has one place by now: no source gives way

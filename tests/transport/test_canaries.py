@@ -130,6 +130,12 @@ def test_asyncssh_still_takes_empty_principals_for_everybody() -> None:
     authority.generate_user_certificate(key, "x").validate(public_key.CERT_TYPE_USER, "anybody")
 
 
+def test_begin_of_a_key_exchange_is_kept_where_we_look_for_it() -> None:
+    source = inspect.getsource(connection.SSHConnection)
+    assert "self._client_kexinit = b''" in source
+    assert "self._client_kexinit = packet.get_consumed_payload()" in source
+
+
 def test_packet_handlers_we_rely_on_are_looked_up_by_method_name() -> None:
     assert connection.SSHServerConnection._process_session_open is not None
     assert "_process_session_open" not in str(connection.SSHConnection._packet_handlers)
