@@ -6,6 +6,7 @@ import asyncio
 import time
 from collections.abc import Sequence
 from dataclasses import asdict
+from pathlib import Path
 
 import click
 
@@ -40,6 +41,12 @@ def target() -> None:
 @click.option(
     "--fingerprint", metavar="SHA256:…", help="Take the scanned host key if it has this fingerprint."
 )
+@click.option(
+    "--key-file",
+    type=click.Path(path_type=Path, exists=True, dir_okay=False, resolve_path=True),
+    help="A private key to sign in with, where it cannot trust the target CA.",
+)
+@click.option("--legacy-algorithms", is_flag=True, help="It is old: SHA-1 and small groups will do for it.")
 @pass_settings
 def add(
     settings: Settings,
@@ -52,6 +59,8 @@ def add(
     host_keys: Sequence[str],
     host_ca: Sequence[str],
     fingerprint: str | None,
+    key_file: Path | None,
+    legacy_algorithms: bool,
 ) -> None:
     """Add the SSH host ADDRESS as the target NAME.
 
@@ -71,6 +80,8 @@ def add(
             login=login,
             host_keys=tuple(host_keys),
             host_ca=tuple(host_ca),
+            key_file=key_file,
+            legacy_algorithms=legacy_algorithms,
         )
     except ValueError as error:
         raise ConfigError(f"{name} cannot be added: {_first(error)}") from error

@@ -17,6 +17,7 @@ from bastion.config.model import Config
 from bastion.config.problem import Problem, Severity, harmless, shown
 from bastion.config.targets import KubernetesTarget, PostgresTarget, SshTarget, Target
 from bastion.config.values import EXAMPLE_RECIPIENT, is_loopback
+from bastion.transport.algorithms import host_key_algorithms
 from policy.match import TargetFacts, names_target
 from policy.patterns import USER, any_matches, matches
 from policy.rules import Rule
@@ -137,7 +138,7 @@ def _wrong_with_key(text: str) -> tuple[str, str] | None:
     if len(text.strip().splitlines()) != 1:
         return "must be one key on one line", "Give each key its own quotes."
     try:
-        asyncssh.import_public_key(text)
+        key = asyncssh.import_public_key(text)
     except asyncssh.KeyImportError:
         words = text.split()
         if len(words) > 2 and _wrong_with_key(" ".join(words[1:])) is None:
@@ -146,6 +147,8 @@ def _wrong_with_key(text: str) -> tuple[str, str] | None:
             "this is not a public key",
             'Write it as ssh-keyscan does, without the host: "ssh-ed25519 AAAA…".',
         )
+    if not host_key_algorithms([key], legacy=True):
+        return "is of a kind that proves nothing here", "Take an ed25519, ECDSA or RSA key of that host."
     return None
 
 

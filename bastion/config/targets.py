@@ -96,6 +96,10 @@ class SshTarget(_Target):
         description="A static private key for it, where it cannot trust the target CA.",
         examples=["/etc/bastion/keys/legacy-1"],
     )
+    legacy_algorithms: Switch = Field(
+        False,
+        description="Whether SHA-1 and small groups will do: for old servers and appliances that know no better.",
+    )
 
     @property
     def place(self) -> str:

@@ -23,7 +23,7 @@ from bastion.config.targets import SshTarget
 from bastion.errors import HostKeyMismatch, KeyFileError, TargetError
 from bastion.runtime.files import read_private
 from bastion.sessions.session import AdmittedSession
-from bastion.transport.algorithms import connection_options
+from bastion.transport.algorithms import host_key_algorithms, target_options
 from bastion.transport.endpoint import TargetEnd
 from bastion.transport.hooks import ClientConnection, Visitors, connect
 from bastion.transport.request import SessionRequest
@@ -94,6 +94,8 @@ async def connect_to(
     present key of the target CA; else an older one does that is still trusted.
     """
     host = _HostKeyCheck()
+    legacy = target.legacy_algorithms
+    host_keys = [_public(line) for line in target.host_keys]
     if target.key_file is not None:
         credentials: list[Any] = [_static_key(target, target.key_file)]
     else:
@@ -107,10 +109,9 @@ async def connect_to(
                 target.port,
                 username=login,
                 client_keys=credentials,
-                known_hosts=(
-                    [_public(k) for k in target.host_keys],
-                    [_public(k) for k in target.host_ca],
-                    [],
+                known_hosts=(host_keys, [_public(k) for k in target.host_ca], []),
+                server_host_key_algs=host_key_algorithms(
+                    host_keys, certified=bool(target.host_ca), legacy=legacy
                 ),
                 host_key_alias=target.name if target.host_ca else None,
                 agent_path=None,
@@ -118,7 +119,7 @@ async def connect_to(
                 preferred_auth="publickey",
                 disable_trivial_auth=True,
                 keepalive_interval=KEEPALIVE_INTERVAL,
-                **connection_options(),
+                **target_options(legacy=legacy),
             )
     except TimeoutError:
         seconds = target.connect_timeout.total_seconds()
@@ -132,6 +133,13 @@ async def connect_to(
         raise TargetError(
             f"{target.name} refused to let the bastion sign in as {login}",
             hint=f"People who run the bastion see why with: bastion target check {target.name} --login {login}",
+        ) from error
+    except asyncssh.KeyExchangeFailed as error:
+        raise TargetError(
+            f"{target.name} and the bastion have no algorithm in common: {_reason(error)}",
+            hint="Old servers and appliances get legacy_algorithms = true in their [[targets]]."
+            if not legacy
+            else "It is too old for the bastion: CBC and DSA are not spoken.",
         ) from error
     except (asyncssh.Error, OSError) as error:
         raise TargetError(

@@ -16,12 +16,17 @@ from bastion.errors import TargetError
 from bastion.ops.clusters import CHECK_LOGIN, examine, groups_for
 from bastion.ops.databases import examine_database
 from bastion.sessions.admission import facts_of
+from bastion.transport.algorithms import target_options
 from policy.match import names_target
 from policy.patterns import is_login
 from policy.rules import Rule
 
-HOST_KEY_ALGORITHMS = ("ssh-ed25519", "ecdsa-sha2-nistp256", "rsa-sha2-512")
-"""Kinds of host key that are asked for, best first."""
+HOST_KEY_KINDS = (
+    ("ssh-ed25519",),
+    ("ecdsa-sha2-nistp256", "ecdsa-sha2-nistp384", "ecdsa-sha2-nistp521"),
+    ("rsa-sha2-512", "rsa-sha2-256", "ssh-rsa"),
+)
+"""Kinds of host key that are asked for, best first, and the signatures that prove each of them."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,19 +62,27 @@ async def scan(address: str, port: int, recorded: Sequence[str] = (), timeout: f
     known = {asyncssh.import_public_key(line).public_data for line in recorded}
     found: list[HostKey] = []
     reason = ""
-    for algorithm in HOST_KEY_ALGORITHMS:
+    for algorithms in HOST_KEY_KINDS:
         try:
             async with asyncio.timeout(timeout):
+                # Whoever compares the key trusts it, whatever it was shown with.
                 key = await asyncssh.get_server_host_key(
-                    address, port, server_host_key_algs=[algorithm], config=None
+                    address,
+                    port,
+                    kex_algs=target_options(legacy=True)["kex_algs"],
+                    server_host_key_algs=algorithms,
+                    config=None,
                 )
         except TimeoutError:
             reason = f"no answer within {timeout:g} seconds"
             break
         except asyncssh.KeyExchangeFailed:
             continue  # it has no key of that kind
-        except (asyncssh.Error, OSError) as error:
-            reason = (error.strerror or "").lower() if isinstance(error, OSError) else str(error)
+        except (asyncssh.Error, ConnectionResetError) as error:
+            reason = str(error)  # sshd without such a key closes the connection, sometimes before we read why
+            continue
+        except OSError as error:
+            reason = (error.strerror or str(error)).lower()
             break
         if key is not None:
             line = " ".join(key.export_public_key().decode().split()[:2])

@@ -1,11 +1,16 @@
-"""The algorithms we speak, on both legs: modern ones only, AES-GCM first because it is the fastest here.
+"""The algorithms we speak: with clients modern ones only, AES-GCM first because it is the fastest here.
 
-asyncssh's own defaults still offer SHA-1 and 1024-bit groups; ssh-audit finds no fault with these sets.
+asyncssh's own defaults still offer SHA-1 and 1024-bit groups; ssh-audit finds no fault with these sets. With targets we
+speak what OpenSSH's client does by default, without SHA-1: how they are set up is not ours to say, and which they are
+their keys prove. A target that knows nothing of the last ten years gets more, if its configuration says so.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any, Final
+
+import asyncssh
 
 KEY_EXCHANGE: Final = (
     "mlkem768x25519-sha256",
@@ -32,6 +37,21 @@ SIGNATURE: Final = (
     "rsa-sha2-512",
     "rsa-sha2-256",
 )
+TARGET_KEY_EXCHANGE: Final = (
+    "ecdh-sha2-nistp256",
+    "ecdh-sha2-nistp384",
+    "ecdh-sha2-nistp521",
+    "diffie-hellman-group14-sha256",
+)
+TARGET_MAC: Final = ("hmac-sha2-512", "hmac-sha2-256")
+LEGACY_KEY_EXCHANGE: Final = (
+    "diffie-hellman-group-exchange-sha256",
+    "diffie-hellman-group14-sha1",
+    "diffie-hellman-group-exchange-sha1",
+    "diffie-hellman-group1-sha1",
+)
+LEGACY_MAC: Final = ("hmac-sha1",)
+LEGACY_SIGNATURE: Final = "ssh-rsa"
 MIN_RSA_BITS: Final = 2048
 
 
@@ -60,3 +80,24 @@ def connection_options() -> dict[str, Any]:
         "compression_algs": None,
         "gss_host": None,
     }
+
+
+def target_options(*, legacy: bool = False) -> dict[str, Any]:
+    """Options of a connection to a target; with *legacy* also what was usual when SHA-1 was (no CBC, no DSA)."""
+    options = connection_options()
+    options["kex_algs"] += [*TARGET_KEY_EXCHANGE, *(LEGACY_KEY_EXCHANGE if legacy else ())]
+    options["mac_algs"] += [*TARGET_MAC, *(LEGACY_MAC if legacy else ())]
+    options["signature_algs"] += [LEGACY_SIGNATURE] if legacy else []
+    return options
+
+
+def host_key_algorithms(
+    keys: Iterable[asyncssh.SSHKey], *, certified: bool = False, legacy: bool = False
+) -> list[str]:
+    """Signatures that a host may prove one of *keys*, or a certificate, with: never by SHA-1, unless *legacy*."""
+    allowed = [*SIGNATURE, *((LEGACY_SIGNATURE,) if legacy else ())]
+    certificates = (
+        [f"{name}-cert-v01@openssh.com" for name in allowed if "@" not in name] if certified else []
+    )
+    known = {name.decode() for key in keys for name in key.sig_algorithms}
+    return [*certificates, *(name for name in allowed if name in known)]

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import asyncssh
 import pytest
 
 from bastion.config.load import examine
@@ -21,6 +22,7 @@ groups = ["*"]
 targets = ["*"]
 logins = ["*"]
 """
+DSA_KEY = asyncssh.generate_private_key("ssh-dss").export_public_key().decode().strip()
 SOUND = "[server]\npublic_name = 'bastion.example.com'\n" + ISSUER + TARGET + RULE
 
 
@@ -82,6 +84,7 @@ def test_a_host_ca_stands_in_for_host_keys(write: Write) -> None:
         (f"web-1 {HOST_KEY}", "has something before the key"),
         (f"@cert-authority * {HOST_KEY}", "this is not a public key"),
         ("-----BEGIN OPENSSH PRIVATE KEY-----", "this is a private key"),
+        (DSA_KEY, "is of a kind that proves nothing here"),
     ],
 )
 def test_host_keys_must_be_keys(write: Write, key: str, message: str) -> None:

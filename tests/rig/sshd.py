@@ -119,11 +119,11 @@ class Sshd:
         keys.parent.mkdir(mode=0o700, exist_ok=True)
         keys.write_text(public_key.strip() + "\n")
 
-    def new_host_key(self) -> None:
+    def new_host_key(self, kind: str = "ed25519") -> None:
         """Make another host key, used from the next start on; a host certificate of the old one goes."""
         for suffix in ("", ".pub", "-cert.pub"):
             self._host_key.with_name(self._host_key.name + suffix).unlink(missing_ok=True)
-        _keygen("-t", "ed25519", "-N", "", "-C", self.name, "-f", str(self._host_key))
+        _keygen("-t", kind, "-N", "", "-C", self.name, "-f", str(self._host_key))
 
     def certify_host_key(self, ca_key: Path, *, principals: Sequence[str] = ()) -> None:
         """Have the host key signed by a host CA, used from the next start on."""
