@@ -135,7 +135,7 @@ class Bastion:
             lambda: self._config.server.proxy_protocol_from,
             login_timeout=server.sign_in_timeout.total_seconds(),
             keepalive_interval=KEEPALIVE_INTERVAL,
-            **server_options(),
+            **server_options(post_quantum_only=server.post_quantum_only),
         )
         await self._reload_authorities()
         try:

@@ -76,6 +76,11 @@ class Server(Section):
     sign_in_timeout: PositiveDuration = Field(
         timedelta(seconds=180), description="How long a connection may take to sign in before it is closed."
     )
+    post_quantum_only: Switch = Field(
+        False,
+        description="Refuse clients that exchange keys in a way which quantum computers may undo later. With false such"
+        " an exchange is preferred, and clients that know none still get in.",
+    )
     penalty_exempt: tuple[Network, ...] = Field(
         ("127.0.0.0/8", "::1/128"),
         description="Networks whose failed sign-ins are not counted; others are turned away for a while after many.",

@@ -19,6 +19,7 @@ KEY_EXCHANGE: Final = (
     "diffie-hellman-group16-sha512",
     "diffie-hellman-group18-sha512",
 )
+POST_QUANTUM: Final = KEY_EXCHANGE[:1]
 FASTEST_ENCRYPTION: Final = ("aes128-gcm@openssh.com", "aes256-gcm@openssh.com")
 ENCRYPTION: Final = (
     *FASTEST_ENCRYPTION,
@@ -59,7 +60,7 @@ SERVER_VERSION: Final = "bastion"
 """What we say we are: no more than a client must know."""
 
 
-def server_options() -> dict[str, Any]:
+def server_options(*, post_quantum_only: bool = False) -> dict[str, Any]:
     """Options of every connection on which we are the server."""
     return {
         "server_version": SERVER_VERSION,
@@ -67,6 +68,7 @@ def server_options() -> dict[str, Any]:
         "agent_forwarding": False,
         "password_auth": False,
         **connection_options(),
+        **({"kex_algs": list(POST_QUANTUM)} if post_quantum_only else {}),
     }
 
 
