@@ -173,9 +173,11 @@ class Bastion:
         if not self._live:
             return
         log.info("server.draining", sessions=len(self._live))
-        timeout = self._config.server.drain_timeout.total_seconds()
+        timeout = self._config.server.drain_timeout
+        for session in self._live.all():
+            session.drain(timeout)
         async with asyncio.TaskGroup() as group:
-            idle = group.create_task(self._live.wait_idle(timeout))
+            idle = group.create_task(self._live.wait_idle(timeout.total_seconds()))
             hurried = group.create_task(hurry.wait())
             await asyncio.wait([idle, hurried], return_when=asyncio.FIRST_COMPLETED)
             idle.cancel()

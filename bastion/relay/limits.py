@@ -1,4 +1,4 @@
-"""The clocks of a session: idle time, longest duration, and the end of the person's sign-in.
+"""The clocks of a session: idle time, longest duration, the end of the person's sign-in, and that of the server.
 
 Each end that comes is announced, and then asked for through `AdmittedSession.stop`. An expired sign-in ends no session
 that runs; the person is told that it opens no others.
@@ -38,6 +38,7 @@ async def watch_limits(session: AdmittedSession, client: Listener, activity: Act
     limits, warning = session.limits, session.warning.total_seconds()
     async with asyncio.TaskGroup() as group:
         group.create_task(_tell_of_expiry(session, client))
+        group.create_task(_tell_of_draining(session, client))
         if limits.max_duration is not None:
             group.create_task(_end_after(session, client, limits.max_duration, warning))
         if limits.idle_timeout is not None:
@@ -49,6 +50,14 @@ async def _tell_of_expiry(session: AdmittedSession, client: Listener) -> None:
     await tell(
         client, session, "your sign-in has expired: this session goes on, new ones need another sign-in"
     )
+
+
+async def _tell_of_draining(session: AdmittedSession, client: Listener) -> None:
+    left = await asyncio.shield(session.draining)
+    if left:
+        await tell(
+            client, session, f"the bastion is being stopped: this session ends in {format_duration(left)}"
+        )
 
 
 async def _end_after(session: AdmittedSession, client: Listener, longest: timedelta, warning: float) -> None:

@@ -153,6 +153,7 @@ class Admission:
             warning=self._config().sessions.warning,
             started_at=self._now(),
             stopped=asyncio.get_running_loop().create_future(),
+            draining=asyncio.get_running_loop().create_future(),
         )
         return await self._register(session)
 
@@ -176,6 +177,7 @@ class Admission:
                 recording=recording,
                 started_at=self._now(),
                 stopped=asyncio.get_running_loop().create_future(),
+                draining=asyncio.get_running_loop().create_future(),
             )
         )
 

@@ -58,6 +58,8 @@ class Outcome:
 class AdmittedSession:
     """One recorded session of one person on one target. `stop` asks it to end; `stopped` resolves with the outcome.
 
+    `draining` resolves with the time it has left when the server is to stop.
+
     *path* is what was named inside the target, *copy* how it copies files if it does. The rules that *decision* names
     may say more of what is allowed.
     """
@@ -77,6 +79,7 @@ class AdmittedSession:
     warning: timedelta
     started_at: float
     stopped: asyncio.Future[Outcome] = field(repr=False)
+    draining: asyncio.Future[timedelta] = field(repr=False)
 
     @property
     def id(self) -> str:
@@ -91,6 +94,11 @@ class AdmittedSession:
         """Ask the session to end with *outcome*; the first asker wins."""
         if not self.stopped.done():
             self.stopped.set_result(outcome)
+
+    def drain(self, left: timedelta) -> None:
+        """Say that the server stops, and ends the session when *left* is over."""
+        if not self.draining.done():
+            self.draining.set_result(left)
 
 
 class LiveSessions:

@@ -229,8 +229,9 @@ def test_server_that_waits_for_its_sessions_lets_no_other_in(own_world: World) -
         assert late.status == 77
         assert "the bastion is being stopped" in late.errors
         master.stdin.write(b"in peace\n")
-        out, _ = master.communicate(timeout=15)
+        out, told = master.communicate(timeout=15)
         assert out == b"in peace\n"
+        assert b"bastion: the bastion is being stopped: this session ends in 30s\n" in told
         assert own_world.bastion.wait() == 0
     finally:
         master.kill()
