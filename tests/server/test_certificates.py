@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import re
+import sqlite3
 import time
 from collections.abc import Callable, Sequence
+from contextlib import closing
 
 import asyncssh
 import pytest
@@ -132,11 +134,31 @@ def test_expired_sign_in_is_refused_and_says_when(own_world: World) -> None:
     own_world.configure('[certificates]\nlifetime = "5m"', restart=True)
     alice = own_world.certified("alice")
     assert alice.run("web-1@localhost", "true").status == 0
-    import sqlite3
-
-    with sqlite3.connect(own_world.data / "state.db") as database:  # rather than wait five minutes
+    with (
+        closing(sqlite3.connect(own_world.data / "state.db")) as database,
+        database,
+    ):  # rather than wait five minutes
         database.execute("UPDATE grants SET valid_before = ?", (int(time.time()) - 1,))
     assert "This sign-in expired at" in refusal(alice)
+
+
+def test_session_is_told_when_its_sign_in_expires_and_its_connection_opens_no_other(own_world: World) -> None:
+    alice, mux = own_world.certified("alice"), own_world.folder / "mux"
+    with closing(sqlite3.connect(own_world.data / "state.db")) as database, database:
+        database.execute("UPDATE grants SET valid_before = ?", (int(time.time()) + 8,))
+    session = alice.popen("-M", "-S", str(mux), "web-1@localhost", "read line; echo $line")
+    assert session.stdin and session.stderr
+    try:
+        assert session.stderr.readline() == (
+            b"bastion: your sign-in has expired: this session goes on, new ones need another sign-in\n"
+        )
+        other = alice.run("-S", str(mux), "web-1@localhost", "true")
+        assert (other.status, "This sign-in expired at" in other.errors) == (77, True)
+        session.stdin.write(b"on and on\n")
+        out, _ = session.communicate(timeout=15)
+        assert (session.returncode, out) == (0, b"on and on\n")
+    finally:
+        session.kill()
 
 
 def test_revoked_certificate_is_refused_with_the_reason(own_world: World) -> None:

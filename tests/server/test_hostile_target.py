@@ -17,6 +17,7 @@ import pytest
 from tests.rig.openssh import Client
 from tests.rig.process import wait_until
 from tests.rig.world import World
+from tests.server.raw_client import connect
 from tests.server.recorded import rows, wait_for_ending
 
 
@@ -141,6 +142,35 @@ def test_target_that_ends_by_a_signal_nobody_knows_is_recorded_and_passed_on(
     assert world.bastion.run("verify", str(row["id"])).status == 0
     assert "task.failed" not in world.bastion.log
     assert "\x1b" not in world.bastion.run("sessions").text
+
+
+class Listening(Garrulous):
+    """Says what it hears beside input, and ends when it hears HUP."""
+
+    def session_started(self) -> None:
+        self.channel.write(b"ready\n")
+
+    def signal_received(self, signal: str) -> None:
+        self.channel.write(f"signal {signal}\n".encode())
+        if signal == "HUP":
+            self.channel.exit(3)
+
+    def break_received(self, msec: int) -> bool:
+        self.channel.write(f"break {msec}\n".encode())
+        return True
+
+
+async def test_signals_and_breaks_reach_the_target_in_their_order(world: World, alice: Client) -> None:
+    """OpenSSH's sshd takes signals only with privileges that the targets of the tests have not."""
+    with target(world, "web-listens", Listening):
+        async with await connect(world, alice, "web-listens") as connection:
+            process = await connection.create_process(encoding=None)
+            assert await process.stdout.readline() == b"ready\n"
+            process.send_signal("USR1")
+            process.channel.send_break(500)
+            process.send_signal("HUP")
+            done = await process.wait()
+        assert (done.stdout, done.exit_status) == (b"signal USR1\nbreak 500\nsignal HUP\n", 3)
 
 
 def test_client_that_leaves_while_the_target_hangs_leaves_no_session(world: World, alice: Client) -> None:
