@@ -84,6 +84,13 @@ out, err, status = stdout.read(), stderr.read(), stdout.channel.recv_exit_status
 sftp = client.open_sftp()
 sftp.put(given, "from paramiko")
 sftp.get("from paramiko", given + ".back")
+through = client.get_transport().open_channel("direct-tcpip", ("web-1", 22), ("127.0.0.1", 0))
+inner = paramiko.SSHClient()
+inner.load_host_keys(known_hosts)
+inner.set_missing_host_key_policy(paramiko.AutoAddPolicy())  # it knows no @cert-authority
+inner.connect("web-1", username="deploy", sock=through, pkey=identity, allow_agent=False, look_for_keys=False)
+err += inner.exec_command("hostname")[1].read()
+inner.close()
 client.close()
 json.dump([status, out == open(given, "rb").read() == open(given + ".back", "rb").read(), err.decode()], sys.stdout)
 """
@@ -98,7 +105,7 @@ def test_paramiko(alice: Client, world: World, tmp_path: Path) -> None:
         [CLIENTS / "bin/python", "-c", PARAMIKO, *arguments], capture_output=True, timeout=40, check=False
     )
     assert done.returncode == 0, done.stderr.decode()
-    assert json.loads(done.stdout) == [7, True, "err\n"]
+    assert json.loads(done.stdout) == [7, True, "err\nweb-1\n"]
     assert (world.web_1.home("deploy") / "from paramiko").read_bytes() == GIVEN
 
 
@@ -203,6 +210,13 @@ def test_dbclient(world: World, tmp_path: Path) -> None:
         world, dbclient, "-y", "-y", "-p", str(world.bastion.port), "web-1@localhost", "hostname; exit 7",
         home=tmp_path,
     )  # fmt: skip
+    assert (status, "web-1" in shown) == (7, True), shown
+
+
+def test_dbclient_through_a_jump(world: World, tmp_path: Path) -> None:
+    """It calls itself for each hop, with -B, which is its -W."""
+    hops = f"x@localhost/{world.bastion.port},deploy@web-1/22"
+    status, shown = by_code(world, need("dbclient"), "-y", "-y", hops, "hostname; exit 7", home=tmp_path)
     assert (status, "web-1" in shown) == (7, True), shown
 
 
