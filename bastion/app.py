@@ -35,7 +35,7 @@ from bastion.runtime.supervise import Supervisor
 from bastion.sessions.admission import Admission
 from bastion.sessions.session import LiveSessions, Outcome
 from bastion.sessions.standing import Standing
-from bastion.ssh.arrivals import Arrivals
+from bastion.ssh.arrivals import Arrivals, Refusals
 from bastion.ssh.connection import Connection
 from bastion.ssh.front import Front
 from bastion.ssh.penalties import Penalties
@@ -122,6 +122,7 @@ class Bastion:
             arrivals=Arrivals(
                 Penalties(exempt=lambda: self._config.server.penalty_exempt, monotonic=time.monotonic)
             ),
+            refusals=Refusals(time.monotonic),
             pending_logins=PendingLogins(),
             supervisor=self._supervisor,
             now=now,

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from bastion.ssh.penalties import FAILED, LEFT, Penalties, source_of
+from bastion.ssh.penalties import FAILED, LEFT, MAX_SOURCES, Penalties, source_of
 
 
 class Arrival:
@@ -32,6 +32,31 @@ class Arrival:
 
 SILENT = 10.0
 """Seconds that a source owes for a connection that was cut off because it said nothing."""
+
+
+TOLD_EVERY = 60.0
+"""Seconds between two lines of the log about one source that is refused."""
+
+
+class Refusals:
+    """Which refusals are worth a line in the log: who is turned away can come back a thousand times a second."""
+
+    def __init__(self, monotonic: Callable[[], float]) -> None:
+        self._monotonic = monotonic
+        self._told: dict[str, tuple[float, int]] = {}  # when, and how many since; in the order of the first
+
+    def is_news(self, address: str) -> int | None:
+        """How many refusals of its source were not told since the last that was; None: this one neither."""
+        source, now = source_of(address), self._monotonic()
+        told, unsaid = self._told.get(source, (now - TOLD_EVERY, 0))
+        if now - told < TOLD_EVERY:
+            self._told[source] = (told, unsaid + 1)
+            return None
+        self._told.pop(source, None)
+        self._told[source] = (now, 0)
+        if len(self._told) > MAX_SOURCES:
+            del self._told[next(iter(self._told))]
+        return unsaid
 
 
 class Arrivals:

@@ -66,7 +66,8 @@ class Connection(ServedConnection):
         self.client = Client(address=peer[0], port=peer[1])
         arrival = self._front.arrivals.admit(peer[0], self._give_way)
         if isinstance(arrival, str):
-            log.warning("connection.refused", client=str(self.client), reason=arrival)
+            if (unsaid := self._front.refusals.is_news(peer[0])) is not None:
+                log.warning("connection.refused", client=str(self.client), reason=arrival, unsaid=unsaid)
             conn.abort()
             return
         self._arrival = arrival

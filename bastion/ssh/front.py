@@ -13,7 +13,7 @@ from bastion.identity.pending import PendingLogins
 from bastion.runtime.supervise import Supervisor
 from bastion.sessions.admission import Admission
 from bastion.sessions.standing import Standing, end_withdrawn_sessions
-from bastion.ssh.arrivals import Arrivals
+from bastion.ssh.arrivals import Arrivals, Refusals
 from bastion.state.store import State
 from recorder.store import Store
 
@@ -31,6 +31,7 @@ class Front:
     standing: Standing
     store: Store
     arrivals: Arrivals
+    refusals: Refusals
     pending_logins: PendingLogins
     supervisor: Supervisor
     now: Callable[[], float]

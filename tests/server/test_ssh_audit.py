@@ -15,7 +15,6 @@ from typing import Any
 import asyncssh
 import pytest
 
-from tests.rig.openssh import Client
 from tests.rig.world import World
 
 CLASSICAL = "does not provide protection against post-quantum attacks"
@@ -28,13 +27,13 @@ def report(world: World) -> dict[str, Any]:
     return audited(world)
 
 
-def audited(world: World) -> dict[str, Any]:
+def audited(world: World, *, rate_test: bool = False) -> dict[str, Any]:
     audit = [
         sys.executable,
         "-m",
         "ssh_audit.ssh_audit",
         "--json",
-        "--skip-rate-test",
+        *([] if rate_test else ["--skip-rate-test"]),
         "-p",
         str(world.bastion.port),
     ]
@@ -71,14 +70,21 @@ def test_version_tells_no_more_than_it_must(report: dict[str, Any]) -> None:
 
 
 async def test_without_clients_that_know_no_better_there_is_nothing_to_warn_about(own_world: World) -> None:
-    config = own_world.bastion.config
-    config.write_text(config.read_text().replace("[server]\n", "[server]\npost_quantum_only = true\n", 1))
+    """Also of how many connections it lets be made in a second, which it tries where penalties count."""
+    config, alice = own_world.bastion.config, own_world.certified("alice")
+    settings = 'post_quantum_only = true\npenalty_exempt = ["127.0.0.2/32"]\n'
+    config.write_text(config.read_text().replace("[server]\n", f"[server]\n{settings}", 1))
     own_world.bastion.stop()
     own_world.bastion.start()
-    report = await asyncio.to_thread(audited, own_world)
+    report = await asyncio.to_thread(audited, own_world, rate_test=True)
     assert [complaints(report, kind) for kind in ("kex", "key", "enc", "mac")] == [set()] * 4
-    bare = Client(own_world.folder / "bare", port=own_world.bastion.port)
-    refused = bare.run("-o", "KexAlgorithms=curve25519-sha256", "web-1@localhost", "true")
+    assert "throttling" not in str(report["additional_notes"])
+    refused = alice.run("-b", "127.0.0.2", "-o", "KexAlgorithms=curve25519-sha256", "web-1@localhost", "true")
     assert "no matching key exchange method" in refused.errors
-    host_key = await asyncssh.get_server_host_key("localhost", own_world.bastion.port, config=None)
-    assert host_key is not None  # asyncssh knows the exchange, and got as far as the proof of the host
+    async with asyncssh.connect(
+        "localhost", own_world.bastion.port, local_addr=("127.0.0.2", 0), username="web-1",
+        config=None, agent_path=None,
+        known_hosts=str(alice.known_hosts), client_keys=[(str(alice.key), str(alice.certificate))],
+    ) as connection:  # fmt: skip
+        assert (await connection.run("echo in")).stdout == "in\n"
+    assert own_world.bastion.log.count("connection.refused") == 1

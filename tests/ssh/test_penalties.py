@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from bastion.ssh.arrivals import SILENT, Arrival, Arrivals
+from bastion.ssh.arrivals import SILENT, TOLD_EVERY, Arrival, Arrivals, Refusals
 from bastion.ssh.penalties import FAILED, LEAST, LEFT, MAX_SOURCES, MOST, Penalties
 
 
@@ -131,3 +131,11 @@ def test_the_source_with_most_places_makes_room_for_others(penalties: Penalties)
     assert len(arrivals) == 4
     assert isinstance(crowd.come("192.0.2.4"), Arrival)
     assert isinstance(crowd.come("192.0.2.5"), str)  # each has one place by now: no source gives way
+
+
+def test_a_source_that_is_refused_all_the_time_fills_no_log(clock: Clock) -> None:
+    refusals = Refusals(clock)
+    assert [refusals.is_news("192.0.2.1") for _ in range(100)] == [0, *[None] * 99]
+    assert refusals.is_news("192.0.2.2") == 0
+    clock.now += TOLD_EVERY
+    assert [refusals.is_news("192.0.2.1") for _ in range(2)] == [99, None]
