@@ -242,7 +242,7 @@ class _HeldChannel:
 
 def flush(channel: Any) -> None:
     """Send now what *channel* was given: by itself that waits for the next turn of the event loop."""
-    connection = channel.get_connection()
+    connection = channel._conn  # get_connection() asserts that it is there
     if isinstance(connection, _Tuned):  # and not gone
         connection._send_joined()
 

@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bastion.transport.endpoint import MERGE_LIMIT, ClientEnd, TargetEnd, merge
+from bastion.transport.hooks import _ServerChannel
 from recorder.events import ErrorOutput, Event, Exited, Input, InputEnded, Output, OutputEnded, Resized
 
 EVENTS = st.lists(
@@ -93,3 +94,12 @@ async def test_what_was_typed_for_somebody_who_is_gone_is_forgotten_and_nothing_
     end.eof_received()
     end.forget_typed()
     assert await end.receive() == [Resized(5, 5), InputEnded()]
+
+
+async def test_peer_that_is_gone_takes_what_is_delivered() -> None:
+    """The connection of a channel is gone before the channel's end hears of it."""
+    end, channel = client(), object.__new__(_ServerChannel)
+    channel._conn = None  # type: ignore[assignment]
+    end.channel = channel
+    async with asyncio.timeout(5):
+        await end.deliver([OutputEnded()])
