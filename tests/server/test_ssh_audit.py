@@ -15,6 +15,7 @@ from typing import Any
 import asyncssh
 import pytest
 
+from tests.rig.openssh import Client
 from tests.rig.world import World
 
 CLASSICAL = "does not provide protection against post-quantum attacks"
@@ -69,22 +70,33 @@ def test_version_tells_no_more_than_it_must(report: dict[str, Any]) -> None:
     assert report["banner"]["raw"] == "SSH-2.0-bastion"
 
 
-async def test_without_clients_that_know_no_better_there_is_nothing_to_warn_about(own_world: World) -> None:
-    """Also of how many connections it lets be made in a second, which it tries where penalties count."""
-    config, alice = own_world.bastion.config, own_world.certified("alice")
-    settings = 'post_quantum_only = true\npenalty_exempt = ["127.0.0.2/32"]\n'
-    config.write_text(config.read_text().replace("[server]\n", f"[server]\n{settings}", 1))
-    own_world.bastion.stop()
-    own_world.bastion.start()
-    report = await asyncio.to_thread(audited, own_world, rate_test=True)
+def reconfigured(world: World, settings: str) -> None:
+    config = world.bastion.config
+    config.write_text(config.read_text().replace("[server]\n", f"[server]\n{settings}\n", 1))
+    world.bastion.stop()
+    world.bastion.start()
+
+
+def test_connections_come_no_faster_than_it_allows_where_penalties_count(own_world: World) -> None:
+    reconfigured(own_world, 'penalty_exempt = ["127.0.0.2/32"]')
+    assert "throttling" not in str(audited(own_world, rate_test=True)["additional_notes"])
+    assert own_world.bastion.log.count("connection.refused") == 1
+
+
+def test_without_clients_that_know_no_better_there_is_nothing_to_warn_about(own_world: World) -> None:
+    alice = own_world.certified("alice")
+    reconfigured(own_world, "post_quantum_only = true")
+    report = audited(own_world)
     assert [complaints(report, kind) for kind in ("kex", "key", "enc", "mac")] == [set()] * 4
-    assert "throttling" not in str(report["additional_notes"])
-    refused = alice.run("-b", "127.0.0.2", "-o", "KexAlgorithms=curve25519-sha256", "web-1@localhost", "true")
+    refused = alice.run("-o", "KexAlgorithms=curve25519-sha256", "web-1@localhost", "true")
     assert "no matching key exchange method" in refused.errors
+    assert asyncio.run(hostname_by_asyncssh(alice)) == "web-1\n"
+
+
+async def hostname_by_asyncssh(alice: Client) -> str:
+    """From a client that knows the exchange, as OpenSSH does from 9.9 on."""
     async with asyncssh.connect(
-        "localhost", own_world.bastion.port, local_addr=("127.0.0.2", 0), username="web-1",
-        config=None, agent_path=None,
+        "localhost", alice.port, username="web-1", config=None, agent_path=None,
         known_hosts=str(alice.known_hosts), client_keys=[(str(alice.key), str(alice.certificate))],
     ) as connection:  # fmt: skip
-        assert (await connection.run("echo in")).stdout == "in\n"
-    assert own_world.bastion.log.count("connection.refused") == 1
+        return str((await connection.run("hostname")).stdout)
