@@ -9,6 +9,7 @@ and all C1 controls. Only whole sequences come out, written anew from their part
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 
 from recorder.screen_grammar import GRAMMAR, Action, State, kind_of
 
@@ -21,11 +22,14 @@ _LARGEST_NUMBER = 9999
 _DEFAULTS = "\x1b[4l\x1b[?7h\x1b[?5l\x1b[?25h\x1b[m\x1b(B\x1b)B\x0f"
 """Everything a passed sequence may have switched, but for what moves the cursor: screen, origin mode, region."""
 
-_RUN = re.compile(r"(?:[^\x00-\x07\x10-\x1f\x7f-\x9f]++|\x1b\[[0-9;:]{0,64}m)++")
+_TEXT = r"[^\x00-\x07\x10-\x1f\x7f-\x9f]++|\x1b\[[0-9;:]{0,64}m"
+_RUN = re.compile(f"(?:{_TEXT})++")
 _WHOLE = re.compile(r"\x1b\[([ -?]{0,64})([@-~])")
 _INSIDE = re.compile(r"[^\x07\x0a\x18\x1a\x1b\x9c]+")
 """Text with its colours, a control sequence in one piece, what is inside a string: shortcuts, for speed only."""
 _STRINGS = (State.LINE_STRING, State.DATA_STRING)
+_MOST_RUNS = 16
+"""Areas for which a filter has an expression of its own: making one takes longer than a recording a size."""
 
 _ESCAPES = frozenset(
     ["7", "8", "D", "E", "M", "#3", "#4", "#5", "#6", "#8"]
@@ -51,13 +55,20 @@ class ScreenFilter:
         self._state = State.GROUND
         self._sequence = ""
         self._string_room = LONGEST_STRING
+        self._runs: dict[tuple[int, int] | None, re.Pattern[str]] = {}
+
+    @property
+    def is_between(self) -> bool:
+        """Whether no sequence has begun that is not complete."""
+        return self._state is State.GROUND
 
     def feed(self, text: str) -> str:
         """What of *text* may be shown; what is incomplete waits for more."""
         out: list[str] = []
         at = 0
+        whole_run = self._run()
         while at < len(text):
-            if self._state is State.GROUND and (run := _RUN.match(text, at)):
+            if self._state is State.GROUND and (run := whole_run.match(text, at)):
                 out.append(run[0])
                 at = run.end()
             elif self._state is State.GROUND and (whole := _WHOLE.match(text, at)):
@@ -70,6 +81,14 @@ class ScreenFilter:
                 out.append(self._step(text[at]))
                 at += 1
         return "".join(out)
+
+    def _run(self) -> re.Pattern[str]:
+        """What passes as it is, in the area there is now: a shortcut, for speed only."""
+        if (run := self._runs.get(self.area)) is None:
+            if len(self._runs) >= _MOST_RUNS:
+                return _RUN
+            run = self._runs[self.area] = _run_within(self.area)
+        return run
 
     def _step(self, char: str) -> str:
         action, self._state = GRAMMAR.get((self._state, kind_of(char)), (Action.DROP, self._state))
@@ -179,3 +198,32 @@ class ScreenFilter:
         top = values[0] or 1
         bottom = self._within(values[1] if len(values) > 1 else None, 1) or self.area[1]
         return f"\x1b[{top};{bottom}r" if top < bottom else ""
+
+
+@lru_cache(maxsize=64)
+def _run_within(area: tuple[int, int] | None) -> re.Pattern[str]:
+    """Text, colours, and the control sequences that only draw and stay in *area* as they are."""
+    column, row = (_at_most(side) for side in area or (_LARGEST_NUMBER, _LARGEST_NUMBER))
+    count = _at_most(999)
+    sequences = (
+        f"(?:{count})?[@A-FILMPSXZabe]",
+        "[012]?[JK]",
+        f"(?:{column})?[G`]",
+        f"(?:{row})?d",
+        f"(?:(?:{row})?(?:;(?:{column})?)?)[Hf]",
+    )
+    return re.compile(rf"(?:{_TEXT}|\x1b\[(?:{'|'.join(sequences)}))++")
+
+
+def _at_most(side: int) -> str:
+    """An expression for the numbers from 0 to *side*, written without zeros in front."""
+    digits = str(min(max(side, 1), _LARGEST_NUMBER))
+    parts = ["0", digits]
+    for at, digit in enumerate(digits):
+        rest = len(digits) - at - 1
+        if at == 0 and rest:
+            parts.append(f"[1-9][0-9]{{0,{rest - 1}}}")
+        first = 0 if at else 1
+        if int(digit) > first:
+            parts.append(f"{digits[:at]}[{first}-{int(digit) - 1}][0-9]{{{rest}}}")
+    return "|".join(parts)
