@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 import time
 from pathlib import Path
 
@@ -12,6 +11,7 @@ from rich.filesize import decimal
 from bastion.ops.backup import Backup, back_up
 from bastion.state.store import State
 from cli.output import clean, json_option, print_json
+from cli.progress import progress_bar
 from cli.sessions import require_folder
 from cli.settings import Settings, pass_settings
 from cli.state import operator, with_state
@@ -39,20 +39,14 @@ def backup(settings: Settings, folder: Path, as_json: bool) -> None:
 
 
 async def _back_up(settings: Settings, state: State, folder: Path, *, is_quiet: bool) -> Backup:
-    from rich.console import Console
-    from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn
-
-    columns = (TextColumn("Copying"), BarColumn(), DownloadColumn(), TimeRemainingColumn())
-    is_hidden = is_quiet or not sys.stderr.isatty()
-    with Progress(*columns, console=Console(stderr=True), transient=True, disable=is_hidden) as bar:
-        task = bar.add_task("Copying", total=None)
+    with progress_bar("Copying", None, is_quiet=is_quiet) as tell:
         done = await back_up(
             settings.config,
             settings.path,
             state,
             folder,
             now=time.time(),
-            progress=lambda copied, total: bar.update(task, completed=copied, total=total),
+            progress=tell,
         )
     await state.audit.record(
         "backup.made", user=operator(), folder=str(done.folder), recordings=done.recordings, bytes=done.bytes

@@ -17,11 +17,12 @@ import click
 from cli.identity import identities_in, identity_option
 from cli.output import clean
 from cli.play import find
+from cli.progress import progress_bar
 from cli.settings import Settings, pass_settings
 from cli.state import operator, with_state
 from recorder.at_rest import Identity
 from recorder.errors import FormatError, RecorderError
-from recorder.export import Progress, silent, write_text, write_v2, write_v3
+from recorder.export import Progress, write_text, write_v2, write_v3
 from recorder.export_bundle import write_bundle
 from recorder.export_events import write_json, write_raw
 from recorder.export_page import write_page
@@ -190,14 +191,5 @@ def _progress(path: Path) -> Iterator[Progress]:
         size = path.stat().st_size
     except OSError as error:
         raise FormatError(f"{path} cannot be read: {error.strerror}") from error
-    if size < _BIG or not sys.stderr.isatty():
-        yield silent
-        return
-    from rich.console import Console
-    from rich.progress import BarColumn, DownloadColumn, TextColumn, TimeRemainingColumn
-    from rich.progress import Progress as Bar
-
-    columns = (TextColumn("Exporting"), BarColumn(), DownloadColumn(), TimeRemainingColumn())
-    with Bar(*columns, console=Console(stderr=True), transient=True) as bar:
-        task = bar.add_task("", total=size)
-        yield lambda read: bar.update(task, completed=read)
+    with progress_bar("Exporting", size, is_quiet=size < _BIG) as tell:
+        yield lambda read: tell(read, None)

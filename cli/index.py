@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 import asyncio
-import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from pathlib import Path
 
 import click
 
 from cli.identity import identities_in, identity_option
 from cli.output import clean, json_option, print_json
+from cli.progress import progress_bar
 from cli.sessions import open_index
 from cli.settings import Settings, pass_settings
 from recorder.catalog import LIVE, SessionRow
 from recorder.index import Broken, Filter
 from recorder.index import rebuild as rebuild_index
 from recorder.search_feed import forget_text, rebuild_text
+from recorder.seek_feed import rebuild_points
 
 
 @click.group()
@@ -29,7 +30,7 @@ def index() -> None:
 @json_option
 @pass_settings
 def rebuild(settings: Settings, identity_files: tuple[Path, ...], as_json: bool) -> int:
-    """Make the index of sessions anew from the recordings, and that of their text.
+    """Make the index of sessions anew from the recordings, that of their text, and the player's key points.
 
     A running bastion may go on meanwhile. Of encrypted recordings there is text only with search_encrypted = true, and
     it is made anew only with an identity; without one what there was stays. Exits with 1 if there are files that are no
@@ -37,16 +38,12 @@ def rebuild(settings: Settings, identity_files: tuple[Path, ...], as_json: bool)
     """
     folder = settings.config.recordings_folder
     broken, rows = asyncio.run(_sessions(folder))
-    characters = sum(row.output_bytes + row.input_bytes for row in rows)
+    identities = identities_in(identity_files)
+    _show("Finding key points", rebuild_points(folder, rows, identities), rows, is_quiet=as_json)
     if settings.config.recording.search:
-        done = rebuild_text(
-            folder,
-            rows,
-            keeps_encrypted=settings.config.recording.search_encrypted,
-            identities=identities_in(identity_files),
-        )
-        for _ in _with_progress(done, rows, characters, is_quiet=as_json):
-            pass
+        keeps_encrypted = settings.config.recording.search_encrypted
+        done = rebuild_text(folder, rows, keeps_encrypted=keeps_encrypted, identities=identities)
+        _show("Indexing", done, rows, is_quiet=as_json)
     else:
         forget_text(folder)
     if as_json:
@@ -79,21 +76,10 @@ async def _sessions(folder: Path) -> tuple[Broken, list[SessionRow]]:
         await index.close()
 
 
-def _with_progress(
-    done: Iterable[SessionRow], rows: list[SessionRow], total: int, *, is_quiet: bool
-) -> Iterator[SessionRow]:
-    """Pass on what is *done*, with a bar that goes by bytes: sessions differ too much to be counted."""
-    if is_quiet or not sys.stderr.isatty():
-        yield from done
-        return
-    from rich.console import Console
-    from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
-
-    columns = (TextColumn("Indexing"), BarColumn(), TextColumn("{task.fields[count]}"), TimeRemainingColumn())
-    with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
-        task = progress.add_task("Indexing", total=max(total, 1), count=f"0/{len(rows):,}")
-        for number, row in enumerate(done, 1):
-            progress.update(
-                task, advance=row.output_bytes + row.input_bytes, count=f"{number:,}/{len(rows):,}"
-            )
-            yield row
+def _show(what: str, done: Iterable[SessionRow], rows: list[SessionRow], *, is_quiet: bool) -> None:
+    """Have *rows* *done*, with a bar that goes by bytes: sessions differ too much to be counted."""
+    entered, total = 0, sum(row.output_bytes + row.input_bytes for row in rows)
+    with progress_bar(what, max(total, 1), is_quiet=is_quiet) as tell:
+        for row in done:
+            entered += row.output_bytes + row.input_bytes
+            tell(entered, None)

@@ -59,19 +59,20 @@ def play(
 ) -> int:
     """Replay the session ID (its first or last characters are enough) or a recording FILE.
 
-    Keys: space pauses, . steps, + and - change the speed, arrows and digits seek, / looks for a text
-    (n and N: the next place, the last one), m and M go to notes of the bastion, q quits, ? shows all.
+    Keys: space pauses, . steps, + and - change the speed, arrows and digits seek, g goes to a time, / looks for a
+    text (n and N: the next place, the last one), m and M go to notes of the bastion, q quits, ? shows all.
     Escape sequences that would act on this terminal, other than drawing, are left out.
     """
-    path = Path(recording)
+    path, folder = Path(recording), None
     identities = identities_in(identity_files)
     if "/" not in recording and not path.suffix:
         path = admit(settings, recording, "recording.played", identities).path
+        folder = settings.config.recordings_folder
     if no_wait or not (sys.stdin.isatty() and sys.stdout.isatty()):
         _print(path, identities)
         return 0
     try:
-        asyncio.run(_play(path, speed, idle_limit, start, identities))
+        asyncio.run(_play(path, folder, speed, idle_limit, start, identities))
     except asyncio.CancelledError:
         return _TERMINATED
     return 0
@@ -120,9 +121,20 @@ def _print(path: Path, identities: Sequence[Identity]) -> None:
 
 
 async def _play(
-    path: Path, speed: float, idle_limit: float | None, start: float, identities: Sequence[Identity]
+    path: Path,
+    folder: Path | None,
+    speed: float,
+    idle_limit: float | None,
+    start: float,
+    identities: Sequence[Identity],
 ) -> None:
     with local_terminal(os.environ.get("TERM", "")) as terminal:
         await Player(
-            path, terminal, speed=speed, idle_limit=idle_limit, start=start, identities=identities
+            path,
+            terminal,
+            speed=speed,
+            idle_limit=idle_limit,
+            start=start,
+            folder=folder,
+            identities=identities,
         ).run()

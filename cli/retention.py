@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 import time
 
 import click
@@ -12,6 +11,7 @@ from bastion.config.model import Config
 from bastion.ops.retention import Survey, apply, survey
 from bastion.state.store import State
 from cli.output import Column, clean, counted, json_option, print_json, print_rows
+from cli.progress import progress_bar
 from cli.removed import as_data
 from cli.sessions import require_folder
 from cli.settings import Settings, pass_settings
@@ -70,19 +70,14 @@ def _survey(settings: Settings) -> Survey:
 
 
 async def _apply(config: Config, state: State, found: Survey, *, is_quiet: bool) -> list[Removed]:
-    from rich.console import Console
-    from rich.progress import Progress
-
-    is_shown = not is_quiet and sys.stderr.isatty()
     total = len(found.plan.removals) + len(found.unfinished)
-    done = []
-    with Progress(console=Console(stderr=True), transient=True, disable=not is_shown) as progress:
-        task = progress.add_task("Removing", total=total)
+    done: list[Removed] = []
+    with progress_bar("Removing", total, counts=True, is_quiet=is_quiet) as tell:
         index = await Index.open(config.recordings_folder)
         try:
             async for entry in apply(config, state, index, found, by=operator(), now=time.time):
                 done.append(entry)
-                progress.advance(task)
+                tell(len(done), None)
         finally:
             await index.close()
     if done:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import sys
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import click
 
 from cli.identity import identities_in, identity_option
 from cli.output import clean, is_coloured, json_option, print_json
+from cli.progress import progress_bar
 from cli.sessions import open_index
 from cli.settings import Settings, pass_settings
 from recorder.at_rest import Identity
@@ -66,7 +67,11 @@ def verify(
         named_missing = {finding.name for finding in findings}
         findings = [*(one for one in missing if one.name not in named_missing), *findings]
     else:
-        findings = [inspect(path, keys, identities) for path in asyncio.run(_paths(settings, named))]
+        findings = _verify(
+            asyncio.run(_paths(settings, named)),
+            lambda path, progress: inspect(path, keys, identities, progress),
+            shows_progress=not as_json,
+        )
     if as_json:
         print_json([_as_data(finding) for finding in findings])
     else:
@@ -112,19 +117,44 @@ def _verify_all(
     folder: Path, keys: Sequence[VerifyKey], identities: Sequence[Identity], *, shows_progress: bool
 ) -> list[Finding]:
     """Verify what is in *folder*. One that cannot be looked at keeps no other from it."""
-    paths: Iterable[Path] = list(recordings(folder))
-    if shows_progress and sys.stderr.isatty():
-        paths = _with_progress(list(paths))
-    found = (_inspect(folder, path, keys, identities) for path in paths)
-    return [finding for finding in found if finding is not None]
+    return _verify(
+        list(recordings(folder)),
+        lambda path, progress: _inspect(folder, path, keys, identities, progress),
+        shows_progress=shows_progress,
+    )
+
+
+def _verify(
+    paths: Sequence[Path],
+    verify: Callable[[Path, Callable[[int], None]], Finding | None],
+    *,
+    shows_progress: bool,
+) -> list[Finding]:
+    """What *verify* finds of *paths*; it tells how many bytes of each it has read."""
+    sizes = [path.stat().st_size if path.exists() else 0 for path in paths]
+    findings, before = [], 0
+    with progress_bar("Verifying", sum(sizes), is_quiet=not shows_progress) as tell:
+
+        def progress(done: int) -> None:
+            tell(before + done, None)
+
+        for path, size in zip(paths, sizes, strict=True):
+            findings.append(verify(path, progress))
+            before += size
+            progress(0)
+    return [finding for finding in findings if finding is not None]
 
 
 def _inspect(
-    folder: Path, path: Path, keys: Sequence[VerifyKey], identities: Sequence[Identity]
+    folder: Path,
+    path: Path,
+    keys: Sequence[VerifyKey],
+    identities: Sequence[Identity],
+    progress: Callable[[int], None],
 ) -> Finding | None:
     """A finding on the recording at *path*, or where it stands by now; None when it has been removed meanwhile."""
     try:
-        return inspect_kept(path, keys, identities)
+        return inspect_kept(path, keys, identities, progress)
     except RecorderKeyError:
         reason = "it is encrypted, and has no label by which it could be verified without an identity that it is for"
         return Finding(name=id_in(path), path=path, is_good=False, state="no label", reason=reason)
@@ -132,14 +162,7 @@ def _inspect(
         if path.exists():
             raise
         now = recording_file(folder, SessionId(id_in(path)))
-        return inspect_kept(now, keys, identities) if now.exists() else None
-
-
-def _with_progress(paths: Sequence[Path]) -> Iterator[Path]:
-    from rich.console import Console
-    from rich.progress import track
-
-    yield from track(paths, description="Verifying", console=Console(stderr=True), transient=True)
+        return inspect_kept(now, keys, identities, progress) if now.exists() else None
 
 
 def _as_data(finding: Finding) -> dict[str, object]:

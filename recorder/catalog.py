@@ -16,7 +16,7 @@ from recorder.errors import FormatError
 from recorder.folder import plain_file
 from recorder.header import Facts, Opening, decode_opening
 from recorder.label import label_beside, last_line_in, plain_facts, read_label, read_last_line
-from recorder.lines import LINE_LIMIT
+from recorder.lines import LINE_LIMIT, decode_line
 from recorder.names import ENCRYPTED, SUFFIX, SessionId, id_in, is_encrypted, is_id
 from recorder.statements import Account
 
@@ -158,6 +158,31 @@ def last_line(descriptor: int) -> bytes:
         if (feed := tail.rfind(b"\n", 0, -1)) >= 0:
             return tail[feed + 1 :] if tail.endswith(b"\n") else b""
     return b""
+
+
+def last_time(path: Path) -> float:
+    """The time of the last whole line of the recording at *path*, in seconds since the start.
+
+    FormatError where that cannot be read: of an encrypted one without a label.
+    """
+    try:
+        if is_encrypted(path):
+            return decode_line(0, last_line_in(read_label(label_beside(path)).label).raw).time
+        with path.open("rb") as file:
+            line = last_line(file.fileno()) or _line_before_the_last(file.fileno())
+    except OSError as error:
+        raise FormatError(f"{path} cannot be read: {error.strerror}") from error
+    try:
+        return decode_line(0, line).time
+    except FormatError:  # nothing but a header
+        return 0.0
+
+
+def _line_before_the_last(descriptor: int) -> bytes:
+    end = os.fstat(descriptor).st_size
+    start = max(end - 2 * LINE_LIMIT, 0)  # a torn line, and a whole one
+    tail = os.pread(descriptor, end - start, start)
+    return tail[: tail.rfind(b"\n") + 1].rpartition(b"\n")[0].rpartition(b"\n")[2] + b"\n"
 
 
 def _account(line: bytes) -> Account | None:

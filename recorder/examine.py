@@ -6,7 +6,7 @@ tampered with: whatever stands in them is a finding, never a crash. Knows nothin
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import BinaryIO
 
@@ -17,6 +17,9 @@ from recorder.header import Opening, decode_opening
 from recorder.keys import VerifyKey
 from recorder.lines import LINE_LIMIT, Line, decode_line, encode_line
 from recorder.statements import Seal, Signed, read_checkpoint, read_seal
+
+_TOLD_EVERY = 4 << 20
+"""Bytes after which progress is told."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,9 +45,17 @@ class Examination:
     unknown_keys: list[str] = field(default_factory=list)
 
 
-def examine(file: BinaryIO, keys: Mapping[str, VerifyKey], end: int | None = None) -> Examination:
-    """Go over *file* from its start to the first fault or the end: its own, or that of the line that ends at *end*."""
-    return _Examiner(keys).run(file, end)
+def examine(
+    file: BinaryIO,
+    keys: Mapping[str, VerifyKey],
+    end: int | None = None,
+    progress: Callable[[int], None] = lambda done: None,
+) -> Examination:
+    """Go over *file* from its start to the first fault or the end: its own, or that of the line that ends at *end*.
+
+    *progress* is told now and then how many bytes have been read.
+    """
+    return _Examiner(keys).run(file, end, progress)
 
 
 class _Examiner:
@@ -53,11 +64,14 @@ class _Examiner:
         self._found = Examination()
         self._misshapen: Fault | None = None  # the first line that cannot be read
 
-    def run(self, file: BinaryIO, end: int | None) -> Examination:
+    def run(self, file: BinaryIO, end: int | None, progress: Callable[[int], None]) -> Examination:
         found = self._found
-        offset = 0
+        offset = told = 0
         while found.fault is None and offset != end and (raw := file.readline(LINE_LIMIT + 1)):
             offset += len(raw)
+            if offset - told >= _TOLD_EVERY:
+                told = offset
+                progress(offset)
             number = found.chain.lines + 1
             if found.seal is not None:
                 found.fault = Fault(number, number, "something was added after the seal")

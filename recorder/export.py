@@ -16,16 +16,20 @@ from typing import BinaryIO
 import msgspec
 
 from recorder.at_rest import Identity, open_plain
-from recorder.events import ErrorOutput, Exited, Input, Killed, Noted, Output, Resized
+from recorder.events import ErrorOutput, Exited, Happened, Input, Killed, Noted, Output, Resized
 from recorder.header import Header, title_of
 from recorder.lines import INPUT, MARKER, OUTPUT, RESIZE, drawable, encode_line
+from recorder.player_status import exact_clock
 from recorder.reader import Entry, Reader, open_recording
-from recorder.redaction import Pattern, StreamRedactor, redact_facts
-from recorder.search_lines import text_lines
+from recorder.redaction import Pattern, StreamRedactor, redact, redact_facts
+from recorder.search_lines import said, text_lines
+from recorder.terminal.text import plain
 
 Progress = Callable[[int], None]
 """Told how many bytes of the recording have been read."""
 
+HAPPENED = "What happened:"
+"""The title of what follows the lines of a transcript."""
 _REPORT_EVERY = 256
 _STREAMS = {Output: "output", ErrorOutput: "output", Input: "input"}
 
@@ -121,7 +125,7 @@ def write_text(
     progress: Progress = silent,
     identities: Sequence[Identity] = (),
 ) -> None:
-    """The lines somebody at the screen could read, one after the other, without escape sequences."""
+    """The lines somebody at the screen could read, without escape sequences; after them what happened beside that."""
     redactor: StreamRedactor[None] = StreamRedactor(secrets)
     for number, line in enumerate(text_lines(path, identities=identities)):
         if line.part != "output":
@@ -132,7 +136,29 @@ def write_text(
         if number % _REPORT_EVERY == 0:
             progress(0)
     out.writelines(piece.encode() for _, piece in redactor.finish())
+    _write_what_happened(path, out, secrets, progress, identities)
     progress(path.stat().st_size)
+
+
+def _write_what_happened(
+    path: Path,
+    out: BinaryIO,
+    secrets: Sequence[Pattern],
+    progress: Progress,
+    identities: Sequence[Identity],
+) -> None:
+    """Statements, requests and connections, a line each; files that were copied stand among the lines as notes."""
+    is_first = True
+    with open_recording(path, identities) as reader:
+        for number, entry in enumerate(reader):
+            if isinstance(entry.event, Happened):
+                line = f"{exact_clock(entry.time)}  {plain(entry.event.what):<10}  {plain(said(entry.event))}"
+                title = f"\n{HAPPENED}\n" if is_first else ""
+                out.write(f"{title}{redact(line, secrets) if secrets else line}\n".encode())
+                is_first = False
+            if number % _REPORT_EVERY == 0:
+                progress(reader.whole)
+        progress(reader.whole)
 
 
 def _stock(entry: Entry, text: str) -> tuple[str, str] | None:

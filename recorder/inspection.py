@@ -5,7 +5,7 @@ Beside the evidence in the file (`verify`) it looks at what stands around it: it
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -31,13 +31,22 @@ class Finding:
     verdict: Verdict | None = None
 
 
-def inspect(path: Path, keys: Iterable[VerifyKey], identities: Sequence[Identity] = ()) -> Finding:
+def inspect(
+    path: Path,
+    keys: Iterable[VerifyKey],
+    identities: Sequence[Identity] = (),
+    progress: Callable[[int], None] = lambda done: None,
+) -> Finding:
     """Verify the recording at *path*; an encrypted one from outside, and with one of *identities* also from inside.
 
     FormatError when it cannot be read; RecorderKeyError when it is encrypted, has no label and no identity fits.
     """
     keys = list(keys)
-    verdict = _inspect_encrypted(path, keys, identities) if is_encrypted(path) else verify_file(path, keys)
+    verdict = (
+        _inspect_encrypted(path, keys, identities)
+        if is_encrypted(path)
+        else verify_file(path, keys, (), progress)
+    )
     stem = id_in(path)
     state, reason, is_good = str(verdict.state), verdict.reason, verdict.state in ("sealed", "encrypted")
     if verdict.id is not None and is_id(stem) and verdict.id != stem:
@@ -57,9 +66,14 @@ def inspect(path: Path, keys: Iterable[VerifyKey], identities: Sequence[Identity
     )
 
 
-def inspect_kept(path: Path, keys: Iterable[VerifyKey], identities: Sequence[Identity] = ()) -> Finding:
+def inspect_kept(
+    path: Path,
+    keys: Iterable[VerifyKey],
+    identities: Sequence[Identity] = (),
+    progress: Callable[[int], None] = lambda done: None,
+) -> Finding:
     """The same, of a recording where the recorder keeps it; says too if it should not be plain any more."""
-    finding = inspect(path, keys, identities)
+    finding = inspect(path, keys, identities, progress)
     if finding.state == "sealed" and finding.verdict is not None and finding.verdict.is_to_be_encrypted:
         return replace(finding, reason=f"{finding.reason}; it is to be encrypted, and is not yet")
     return finding

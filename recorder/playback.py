@@ -11,12 +11,15 @@ from pathlib import Path
 from typing import BinaryIO
 
 from recorder.at_rest import Identity
+from recorder.catalog import last_time
 from recorder.errors import FormatError
-from recorder.events import ErrorOutput, Noted, Output, Resized
+from recorder.events import ErrorOutput, Output
 from recorder.header import Header
+from recorder.lines import LINE_LIMIT, decode_line
 from recorder.names import SessionId
 from recorder.reader import Entry, Reader, open_recording
 from recorder.screen_filter import ScreenFilter
+from recorder.seek_points import KeyPoint, Note
 
 SPEEDS = (0.25, 0.5, 1.0, 2.0, 4.0, 8.0, 16.0)
 DEFAULT_IDLE_LIMIT = 2.0
@@ -86,7 +89,23 @@ class Tape:
     def rewind(self) -> None:
         """Begin at the start."""
         self._file.seek(0)
-        self._entries = iter(Reader(self._file))
+        self._reader = Reader(self._file)
+        self._entries = iter(self._reader)
+        self._advance()
+
+    @property
+    def offset(self) -> int:
+        """Where the next entry begins in the file."""
+        return self._reader.whole
+
+    def go_to(self, point: KeyPoint) -> None:
+        """Let the entry that begins at *point* be the next; FormatError when none can begin there."""
+        self._file.seek(point.offset - 1)
+        if self._file.read(2) not in (b"\n[", b"\n"):
+            raise FormatError("no line begins at that key point", line=point.line + 1)
+        self.fault = None
+        self._reader.go_to(point.offset, line=point.line, time=point.time, untold=point.untold)
+        self._entries = iter(self._reader)
         self._advance()
 
     @property
@@ -101,6 +120,14 @@ class Tape:
         self._advance()
         return entry
 
+    def text_of(self, note: Note) -> str:
+        """What *note* says; nothing where there is none. The next entry must be gone to after that."""
+        self._file.seek(note.offset)
+        try:
+            return decode_line(0, self._file.readline(LINE_LIMIT + 1)).data
+        except FormatError:
+            return ""
+
     def _advance(self) -> None:
         try:
             self._head = next(self._entries, None)
@@ -110,41 +137,30 @@ class Tape:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Survey:
-    """What must be known of a recording before it is played. *columns* and *rows* are the largest it had.
-
-    *markers* are the times of its notes.
-    """
+    """What must be known of a recording before it is played: its *length* is in seconds."""
 
     id: SessionId
     header: Header
     length: float
-    columns: int
-    rows: int
-    markers: tuple[float, ...] = ()
 
 
 def survey(path: Path, identities: Sequence[Identity] = ()) -> Survey:
-    """Read the recording at *path* once through, as far as it can be read; FormatError when it is none."""
+    """Look at both ends of the recording at *path*; FormatError when it is none."""
     with open_recording(path, identities) as reader:
-        length, columns, rows = 0.0, reader.header.columns, reader.header.rows
-        markers: list[float] = []
         try:
-            for entry in reader:
-                length = entry.time
-                if isinstance(entry.event, Resized):
-                    columns, rows = max(columns, entry.event.columns), max(rows, entry.event.rows)
-                elif isinstance(entry.event, Noted):
-                    markers.append(entry.time)
-        except FormatError:
-            pass  # the player comes to it, and says so
-        return Survey(
-            id=reader.id,
-            header=reader.header,
-            length=length,
-            columns=columns,
-            rows=rows,
-            markers=tuple(markers),
-        )
+            length = last_time(path)
+        except FormatError:  # encrypted, and no label says it
+            length = _read_through(reader)
+        return Survey(id=reader.id, header=reader.header, length=length)
+
+
+def _read_through(reader: Reader) -> float:
+    try:
+        for _ in reader:
+            pass
+    except FormatError:
+        pass  # the player comes to it, and says so
+    return reader.time
 
 
 def shown_text(path: Path, *, restores: bool, identities: Sequence[Identity] = ()) -> Iterator[str]:

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import sqlite3
 from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Sequence
+from contextlib import closing
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 
 from recorder.at_rest import Identity
-from recorder.errors import FormatError
+from recorder.errors import FormatError, RecorderError
+from recorder.names import SessionId, id_in
+from recorder.search_index import TextSearch, known, open_reading
 from recorder.search_lines import text_lines
 
 MOST = 10_000
@@ -36,9 +41,38 @@ class Places:
 
 
 def places_of(
-    path: Path, text: str, is_stopped: Callable[[], bool], identities: Sequence[Identity] = ()
+    path: Path,
+    folder: Path | None,
+    text: str,
+    is_stopped: Callable[[], bool],
+    identities: Sequence[Identity] = (),
 ) -> Places:
-    """Where the recording at *path* shows *text*, without regard to case. Blocking; raises Stopped."""
+    """Where the recording at *path* shows *text*, without regard to case. Blocking; raises Stopped.
+
+    The index of the text in *folder* is asked first; it has not all recordings.
+    """
+    times = None if folder is None else _indexed(folder, SessionId(id_in(path)), text)
+    if times is None:
+        times = _read(path, text, is_stopped, identities)
+    return Places(f"/{text}:", sorted(set(times)))
+
+
+def _indexed(folder: Path, session_id: SessionId, text: str) -> list[float] | None:
+    try:
+        with closing(open_reading(folder)) as database:
+            if session_id not in known(database):
+                return None
+            hits = TextSearch(database, text, None).hits(session_id)
+            return [
+                hit.time + JUST_AFTER for hit in islice((hit for hit in hits if hit.part != "input"), MOST)
+            ]
+    except (RecorderError, sqlite3.Error):  # there is none, or it is being made: it is only about time
+        return None
+
+
+def _read(
+    path: Path, text: str, is_stopped: Callable[[], bool], identities: Sequence[Identity]
+) -> list[float]:
     wanted, times = text.casefold(), []
     try:
         for line in text_lines(path, is_stopped, identities):
@@ -48,4 +82,4 @@ def places_of(
                     break
     except FormatError:
         pass  # up to where it can be read
-    return Places(f"/{text}:", sorted(set(times)))
+    return times

@@ -12,6 +12,7 @@ from recorder.header import Header
 from recorder.player_status import KEYS
 from recorder.reader import Entry
 from recorder.screen_filter import ScreenFilter
+from recorder.seek_points import KeyPoint
 from recorder.terminal.abilities import Abilities
 from recorder.terminal.text import cut, fit
 
@@ -62,6 +63,24 @@ class Stage:
         kept = "\r\n" * room[1] if first else ""  # what stood there goes up into the scrollback
         return f"{restored}{kept}{self._filter.region()}\x1b[H\x1b[2J"
 
+    def enter(self, point: KeyPoint) -> str:
+        """What to write for the terminal to be as it was at *point*, but for what stood on it.
+
+        It goes through the filter, as all that is shown.
+        """
+        if self._filter is None:
+            raise ValueError("the stage has not begun")
+        if self._look is None:
+            return ""
+        resized = ""
+        if self.size is not None:
+            self.size = (point.columns, point.rows)
+            resized = self._resize(self._filter)
+        enters = "\x1b[?1049h" if point.entered >= 0 and not self._filter.is_alternate else ""
+        place = f"\x1b[{point.y + 1};{point.x + 1}H"
+        # CAN: what was shown before may have ended within a sequence.
+        return resized + self._filter.feed(f"\x18{enters}{point.modes}{place}")
+
     def show(self, entry: Entry) -> str:
         """What to write for *entry*."""
         if self._filter is None:
@@ -102,6 +121,8 @@ class Stage:
 
     def notice(self, lines: Sequence[str]) -> str:
         """Write *lines* at the top of a cleared screen."""
+        if self._look is None:
+            return "".join(f"{line}\r\n" for line in lines)
         return "\x1b[H\x1b[2J" + "\r\n".join(cut(line, self._room[0] - 1) for line in lines[: self._room[1]])
 
     def end(self) -> str:

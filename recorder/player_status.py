@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from recorder.header import Header
 from recorder.terminal.abilities import Abilities
 from recorder.terminal.text import cut, fit, plain
+
+_CLOCK = re.compile(r"(?:(\d{1,5}):)??(?:(\d{1,6}):)?(\d{1,9}(?:\.\d*)?)", re.ASCII)
+_UNITS = re.compile(r"(?:(\d{1,5})h)?(?:(\d{1,6})m)?(?:(\d{1,9}(?:\.\d*)?)s)?", re.ASCII)
 
 KEYS = (
     ("Space", "pause, go on"),
@@ -17,6 +22,7 @@ KEYS = (
     ("[ ]", "a minute back, on (Shift-Left, -Right)"),
     ("/", "look for a text; n N: next place, last one"),
     ("m M", "next note of the bastion, last one"),
+    ("g", "to a time, such as 1:30"),
     ("0 to 9", "to 0% to 90%"),
     ("Ctrl-L", "draw again"),
     ("q, Ctrl-C", "quit"),
@@ -37,14 +43,14 @@ class Status:
     room: tuple[int, int]
     note: str
     prompt: str | None = None
-    """What is being typed to be looked for."""
+    """What is being asked, and typed."""
     place: str = ""
     """Which place of what was looked for this is."""
 
     def line(self, look: Abilities) -> str:
         """One line that fits the terminal, the last column left free."""
         if self.prompt is not None:
-            return fit(cut(f" /{plain(self.prompt)}", self.room[0] - 1), max(self.room[0] - 1, 0))
+            return fit(cut(f" {plain(self.prompt)}", self.room[0] - 1), max(self.room[0] - 1, 0))
         parts = [f"{clock(self.position)} / {clock(self.length)}"]
         if self.is_paused:
             parts.append("paused")
@@ -86,8 +92,38 @@ def who(header: Header, id_: str) -> str:
     return "  ".join(part for part in (user, where, id_) if part)
 
 
+def told_instead(happened: Mapping[str, int], notes: int) -> list[str]:
+    """What to say of a recording that shows nothing: what it holds, and how to get at it. *happened* is of a Scan."""
+    words = {"file": "copied file", "connection": "connection", "sql": "statement", "request": "request"}
+    counts = [
+        f"{happened[what]:,} {word}{'' if happened[what] == 1 else 's'}"
+        for what, word in words.items()
+        if happened.get(what)
+    ]
+    lines = ["Nothing was shown in this session."]
+    if counts:
+        lines += ["", f"It holds {', '.join(counts)}:", "bastion export --format text lists them."]
+    if notes:
+        lines += ["", "m and M go through the notes of the bastion, below."]
+    return lines
+
+
 def clock(seconds: float) -> str:
     """`1:02:03`, `2:03`."""
     minutes, second = divmod(int(max(seconds, 0)), 60)
     hours, minute = divmod(minutes, 60)
     return f"{hours}:{minute:02}:{second:02}" if hours else f"{minute}:{second:02}"
+
+
+def exact_clock(seconds: float) -> str:
+    """`1:02:03.250`, `2:03.250`."""
+    return f"{clock(seconds)}.{int(seconds * 1000) % 1000:03}"
+
+
+def moment(text: str) -> float | None:
+    """Seconds from `90`, `1:30`, `1:02:03` or `1h2m3s`; None where *text* is none of those."""
+    text = text.replace(" ", "")
+    if (found := _CLOCK.fullmatch(text) or _UNITS.fullmatch(text)) is None or not text:
+        return None
+    hours, minutes, seconds = (float(part or 0) for part in found.groups())
+    return hours * 3600 + minutes * 60 + seconds

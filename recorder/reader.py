@@ -77,7 +77,11 @@ class Reader:
         """Where the last whole event ends in the file. What follows at the end of it is torn, or just being written."""
         self.untold = 0
         """Bytes of input that were typed, and of which nothing more stands here (before the seal: yet)."""
-        self._number = self._whole_number = 1
+        self.whole_line = 1
+        """The number of the last line before that."""
+        self.whole_untold = 0
+        """What `untold` was there."""
+        self._number = 1
         self._offset = len(first)
 
     @property
@@ -88,10 +92,25 @@ class Reader:
     def header(self) -> Header:
         return self.opening.header
 
+    @property
+    def offset(self) -> int:
+        """Where the last line read ends in the file, while an event is being looked at: where that ends."""
+        return self._offset
+
     def again(self) -> None:
         """Go back to the end of the last whole event: the next iteration reads what was written since."""
-        self._file.seek(self.whole)
-        self._offset, self._number = self.whole, self._whole_number
+        self.go_to(self.whole, line=self.whole_line, time=self.time, untold=self.whole_untold)
+
+    def go_to(self, offset: int, *, line: int, time: float, untold: int) -> None:
+        """Let the next iteration read on from *offset*, where an event begins, as if all before had been read.
+
+        *line* is the number of the line before, *time* that of some line before, *untold* what it was there.
+        """
+        self._file.seek(offset)
+        self.whole = self._offset = offset
+        self.whole_line = self._number = line
+        self.whole_untold = self.untold = untold
+        self.time, self.seal = time, None
 
     def __iter__(self) -> Iterator[Entry]:
         said: Line | None = None  # by a `b` line of the line after it
@@ -110,7 +129,8 @@ class Reader:
             elif line.code == SEAL:
                 _, self.seal = read_seal(line.data, line.number)
             if said is None:
-                self.whole, self._whole_number = self._offset, self._number
+                self.whole, self.whole_line = self._offset, self._number
+                self.whole_untold = self.untold
 
     def _lines(self) -> Iterator[Line]:
         while raw := self._file.readline(LINE_LIMIT + 1):

@@ -50,7 +50,7 @@ class ScreenFilter:
         """Columns and rows, from the top left, that addressing and scrolling are kept in; None is the whole screen."""
         self.has_saved_cursor = False
         """Whether the recorded program holds the terminal's one saved cursor position."""
-        self._is_alternate = False
+        self.is_alternate = False
         self._has_origin_mode = False
         self._state = State.GROUND
         self._sequence = ""
@@ -125,7 +125,7 @@ class ScreenFilter:
         return f"{self._leave_alternate()}{self._reset_modes()}\x1b7\x1b[r\x1b8"
 
     def _leave_alternate(self) -> str:
-        was, self._is_alternate = self._is_alternate, False
+        was, self.is_alternate = self.is_alternate, False
         return "\x1b[?1049l" if was else ""  # which moves the cursor, even where there is nothing to leave
 
     def _reset_modes(self) -> str:
@@ -166,7 +166,7 @@ class ScreenFilter:
     def _modes(self, prefix: str, numbers: str, final: str) -> str:
         passed = [number for number in numbers.split(";") if number in _MODES[prefix]]
         if not _ALTERNATE.isdisjoint(passed):
-            self._is_alternate = final == "h"
+            self.is_alternate = final == "h"
             self.has_saved_cursor = False  # each screen has its own
         if prefix and "6" in passed:
             self._has_origin_mode = final == "h"
@@ -204,9 +204,8 @@ class ScreenFilter:
 def _run_within(area: tuple[int, int] | None) -> re.Pattern[str]:
     """Text, colours, and the control sequences that only draw and stay in *area* as they are."""
     column, row = (_at_most(side) for side in area or (_LARGEST_NUMBER, _LARGEST_NUMBER))
-    count = _at_most(999)
     sequences = (
-        f"(?:{count})?[@A-FILMPSXZabe]",
+        "(?:[1-9][0-9]{0,2})?[@A-FILMPSXZabe]",
         "[012]?[JK]",
         f"(?:{column})?[G`]",
         f"(?:{row})?d",
@@ -216,14 +215,14 @@ def _run_within(area: tuple[int, int] | None) -> re.Pattern[str]:
 
 
 def _at_most(side: int) -> str:
-    """An expression for the numbers from 0 to *side*, written without zeros in front."""
+    """An expression for the numbers from 1 to *side*, written without zeros in front."""
     digits = str(min(max(side, 1), _LARGEST_NUMBER))
-    parts = ["0", digits]
+    parts = []
     for at, digit in enumerate(digits):
-        rest = len(digits) - at - 1
-        if at == 0 and rest:
-            parts.append(f"[1-9][0-9]{{0,{rest - 1}}}")
         first = 0 if at else 1
         if int(digit) > first:
-            parts.append(f"{digits[:at]}[{first}-{int(digit) - 1}][0-9]{{{rest}}}")
+            parts.append(f"{digits[:at]}[{first}-{int(digit) - 1}][0-9]{{{len(digits) - at - 1}}}")
+    parts.append(digits)
+    if len(digits) > 1:
+        parts.append(f"[1-9][0-9]{{0,{len(digits) - 2}}}")
     return "|".join(parts)

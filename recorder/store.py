@@ -36,6 +36,7 @@ from recorder.recovery import seal_unsealed
 from recorder.redaction import PATTERNS, Pattern, redact_facts
 from recorder.seals import SealLog
 from recorder.search_feed import SearchFeed, forget_text
+from recorder.seek_feed import SeekFeed
 from recorder.statements import Account
 from recorder.writer import Durability, OpenFile, Writer
 
@@ -75,6 +76,7 @@ class Store:
         self.folder = folder
         self.index = index
         self.search = search
+        self.seek = SeekFeed(folder, min_free_bytes=min_free_bytes)
         self._lock = lock
         self._key = key
         self._trusted = tuple(trusted)
@@ -209,6 +211,7 @@ class Store:
                 recovered.append(row)
         rows = await self.index.list()
         await self._chain_missing(rows)
+        self.seek.catch_up(rows)
         if self.search is not None:
             self.search.catch_up(rows)
         if self.encryption is not None:
@@ -229,6 +232,7 @@ class Store:
         await self._writer.close()
         if self.encryption is not None:
             await self.encryption.close()
+        await self.seek.close()
         if self.search is not None:
             await self.search.close()
         await self.index.close()
@@ -345,7 +349,8 @@ class Store:
             self._take_care_of(row)
 
     def _take_care_of(self, row: SessionRow) -> None:
-        """Have a recording encrypted that was sealed now, or its text entered."""
+        """Have a recording that was sealed now encrypted, or its text entered; and its key points."""
+        self.seek.add(row)
         if self.encryption is not None:
             self.encryption.add(row)
         elif self.search is not None:

@@ -15,7 +15,7 @@ away from the end of an unsealed recording: then 5 fails, and says so.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
@@ -61,14 +61,19 @@ class Verdict:
         return self.state == "sealed"
 
 
-def verify_file(path: Path, keys: Iterable[VerifyKey], identities: Sequence[Identity] = ()) -> Verdict:
+def verify_file(
+    path: Path,
+    keys: Iterable[VerifyKey],
+    identities: Sequence[Identity] = (),
+    progress: Callable[[int], None] = lambda done: None,
+) -> Verdict:
     """Verify the recording at *path* with those *keys* that are trusted, retired ones among them.
 
-    *identities* decrypt it where it is encrypted.
+    *identities* decrypt it where it is encrypted; *progress* is told now and then how many bytes have been read.
     """
     try:
         with open_plain(path, identities) as file:
-            verdict = _judge(examine(file, by_id(keys)))
+            verdict = _judge(examine(file, by_id(keys), progress=progress))
     except OSError as error:
         raise FormatError(f"{path} cannot be read: {error.strerror}") from error
     return replace(verdict, is_to_be_encrypted=False) if is_encrypted(path) else verdict

@@ -31,6 +31,7 @@ from recorder.retention import Candidate, Limits, Plan, Removal, plan
 from recorder.seals import Removed, Sealed
 from recorder.seals_check import ChainReading, read_chain
 from recorder.search_feed import forget_text_of
+from recorder.seek_feed import forget_points_of
 
 log = structlog.get_logger()
 
@@ -84,6 +85,7 @@ async def apply(
         # Also what an earlier run did not come to, after the files had gone.
         await index.remove(found.stale)
         await writing(forget_text_of, folder, gone)
+        await writing(forget_points_of, folder, gone)
 
 
 def _survey(config: Config, holds: Sequence[Hold], now: float) -> Survey:

@@ -58,7 +58,8 @@ async def play(call: Call) -> int:
     text, start = _played(call.arguments)
     row = await _open(call, text, "recording.played")
     if call.terminal.is_tty:
-        await Player(row.path, call.terminal, start=start).run()
+        folder = call.front.store.folder
+        await Player(row.path, call.terminal, start=start, folder=folder, is_gentle=True).run()
     else:
         await _print(call, row.path)
     return 0

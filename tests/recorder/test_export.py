@@ -23,6 +23,7 @@ from recorder.events import (
     ErrorOutput,
     Event,
     Exited,
+    FileHandled,
     Happened,
     Input,
     Killed,
@@ -116,6 +117,33 @@ def test_transcript_is_text_without_escape_sequences(recording: Path) -> None:
     assert shown[:3] == ["$ ls", "folder", "Password:"]
     assert f"key {KEY_ID}" in text
     assert "key [redacted: aws-key]" in exported(write_text, recording, redacts=True).decode()
+
+
+def test_transcript_ends_with_what_happened_beside_the_lines(tmp_path: Path) -> None:
+    path = tmp_path / "x.cast"
+    facts: list[list[Event]] = [
+        [
+            Output(b"Forwarding.\n"),
+            FileHandled("sent", "/a", size=3, result="ok"),
+            Noted("files: sent /a 3 bytes"),
+        ],
+        [Happened("connection", "db-7:5432", {"id": 1, "origin": "127.0.0.1"})],
+        [Happened("sql", f"select '{KEY_ID}'\n\x1b]0;x\x07", {"rows": 2, "error": None})],
+        [Happened("end", "db-7:5432", {"id": 1, "sent": 12})],
+    ]
+    path.write_bytes(b"".join(cast(facts, terminal=None)))
+    shown, happened = exported(write_text, path).decode().split("\nWhat happened:\n")
+    assert sorted(shown.splitlines()) == ["Forwarding.", "files: sent /a 3 bytes"]
+    assert happened.splitlines() == [
+        "0:00.200  connection  db-7:5432  [id=1, origin=127.0.0.1]",
+        f"0:00.300  sql         select '{KEY_ID}' \ufffd]0;x\ufffd  [rows=2]",
+        "0:00.400  end         db-7:5432  [id=1, sent=12]",
+    ]
+    assert "select '[redacted: aws-key]'" in exported(write_text, path, redacts=True).decode()
+
+
+def test_transcript_of_what_is_all_on_the_screen_has_no_such_end(recording: Path) -> None:
+    assert "What happened" not in exported(write_text, recording).decode()
 
 
 def test_json_has_every_event_exactly(recording: Path) -> None:

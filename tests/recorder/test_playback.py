@@ -102,12 +102,19 @@ def test_a_tape_ends_where_it_cannot_be_read_on() -> None:
     assert isinstance(tape.fault, FormatError)
 
 
-def test_a_survey_knows_the_length_and_the_largest_size(tmp_path: Path) -> None:
+def test_a_survey_knows_the_length_by_the_last_line(tmp_path: Path) -> None:
     path = tmp_path / "x.cast"
-    path.write_bytes(b"".join(cast([[Output(b"a")], [Resized(120, 30)], [Resized(60, 50)], [Noted("n")]])))
+    path.write_bytes(b"".join(cast([[Output(b"a")], [Resized(120, 30)], [Noted("n")]])))
     found = survey(path)
-    assert (found.id, found.columns, found.rows) == (ID, 120, 50)
-    assert found.length == pytest.approx(0.4)
+    assert found.id == ID
+    assert found.length == pytest.approx(0.3)
+
+
+def test_a_survey_of_a_torn_recording_knows_the_length_by_the_last_whole_line(tmp_path: Path) -> None:
+    path = tmp_path / "x.cast"
+    lines = cast([[Output(b"a")], [Output(b"b")]], is_sealed=False)
+    path.write_bytes(b"".join([*lines, b'[99.000000,"o","x']))
+    assert survey(path).length == pytest.approx(0.2)
 
 
 def test_a_survey_of_a_broken_recording_goes_as_far_as_it_can(tmp_path: Path) -> None:

@@ -3,14 +3,27 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+import threading
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pytest
 
+from recorder import player_points
 from recorder.errors import FormatError
-from recorder.events import ErrorOutput, Event, Exited, Input, Noted, Output, Resized
+from recorder.events import (
+    ErrorOutput,
+    Event,
+    Exited,
+    FileHandled,
+    Happened,
+    Input,
+    Noted,
+    Output,
+    Resized,
+)
 from recorder.player import Player
+from recorder.seek_scan import Scan
 from tests.recorder.casts import ID, cast
 from tests.recorder.scripted_terminal import GoneTerminal, ScriptedTerminal, start
 
@@ -104,6 +117,103 @@ async def test_a_pause_holds_and_a_dot_steps(show: Show) -> None:
     terminal.type(b" ")
     await show.turn(terminal, "three")
     await playing
+
+
+async def test_a_seek_begins_at_a_key_point(show: Show) -> None:
+    show.record(
+        *[[Output(b"#%d " % n + b"x" * 70 + b"\r\n") for n in range(k, k + 100)] for k in range(0, 9000, 100)]
+    )
+    terminal = ScriptedTerminal(b" 9", columns=120, rows=30)
+    playing = start(show.player(terminal).run())
+    await terminal.until("#8099 x")
+    assert "#0 x" not in terminal.text()
+    terminal.take()
+    terminal.type(b"5")
+    await terminal.until("#4499 x")
+    assert "#0 x" not in terminal.text() and "#4500 x" not in terminal.text()
+    terminal.type(b"q")
+    await playing
+
+
+async def test_a_seek_waits_for_key_points_that_are_being_found_and_can_be_given_up(
+    show: Show, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    show.record(*[[Output(b"line %d\r\n" % number)] for number in range(100)])
+    monkeypatch.setattr(player_points, "AT_ONCE", 0)
+    goes_on = threading.Event()
+    run = Scan.run
+
+    def waiting(scan: Scan, is_stopped: Callable[[], bool]) -> None:
+        while not goes_on.wait(0.01) and not is_stopped():
+            pass
+        run(scan, is_stopped)
+
+    monkeypatch.setattr(Scan, "run", waiting)
+    terminal = ScriptedTerminal(b" 9", columns=120, rows=30)
+    playing = start(show.player(terminal).run())
+    await terminal.until("looking through it: 0%")
+    assert "line 89" not in terminal.text()
+    terminal.take()
+    terminal.type(b"0")
+    await terminal.until("0:00 / 0:10  paused  80x24  alice")
+    terminal.type(b"9")
+    await terminal.until("looking through it: 0%")
+    goes_on.set()
+    await terminal.until("line 89")
+    terminal.type(b"q")
+    await playing
+    assert asyncio.all_tasks() == {asyncio.current_task()}
+
+
+@pytest.mark.parametrize("typed", ["5", "0:05", "0:00:05", "5s", "0m5s", "5.04"])
+async def test_a_time_is_gone_to(show: Show, typed: str) -> None:
+    show.record(*[[Output(b"line %d\r\n" % number)] for number in range(100)])
+    terminal = ScriptedTerminal(b" g", typed.encode() + b"\r", columns=120, rows=30)
+    playing = start(show.player(terminal).run())
+    await terminal.until("line 49\r\n")
+    await terminal.until("0:05 / 0:10  paused")
+    assert "line 50" not in terminal.text()
+    terminal.type(b"q")
+    await playing
+
+
+async def test_what_is_no_time_is_said(show: Show) -> None:
+    show.record([Output(b"one")], [Output(b"two")])
+    terminal = ScriptedTerminal(b" gsoon\r", columns=120, rows=30)
+    playing = start(show.player(terminal).run())
+    await terminal.until("soon is no time")
+    terminal.type(b"q")
+    await playing
+
+
+async def test_the_note_of_a_moment_is_told_wherever_a_seek_begins(show: Show) -> None:
+    show.record([Noted("early")], *[[Output(b"%d " % n + b"x" * 700 + b"\r\n")] for n in range(900)])
+    terminal = ScriptedTerminal(b" 9", columns=120, rows=30)
+    playing = start(show.player(terminal).run())
+    await terminal.until("note: early")
+    assert "\n0 xxx" not in terminal.text()
+    terminal.type(b"q")
+    await playing
+
+
+async def test_a_session_that_showed_nothing_says_what_it_holds_instead(show: Show) -> None:
+    facts: list[Event] = [
+        FileHandled("sent", "/a", size=1, result="ok"),
+        FileHandled("sent", "/b", size=1, result="ok"),
+        Happened("connection", "db-7:5432"),
+        Happened("end", "db-7:5432"),
+    ]
+    show.record(facts, [Noted("files: sent /a")], terminal=None)
+    terminal = await show.play(start=1.0)
+    assert "Nothing was shown in this session." in terminal.text()
+    assert "It holds 2 copied files, 1 connection:" in terminal.text()
+    assert "m and M go through the notes" in terminal.text()
+
+
+async def test_a_session_that_showed_something_says_nothing_of_that(show: Show) -> None:
+    show.record([Output(b"x"), Happened("sql", "select 1")])
+    terminal = await show.play(start=1.0)
+    assert "Nothing was shown" not in terminal.text() and "It holds" not in terminal.text()
 
 
 async def test_seeking_back_draws_from_the_start(show: Show) -> None:
