@@ -59,7 +59,7 @@ class SeekScreen:
         self._saved: tuple[_Cursor, Remembered, bool] | None = None
         self._saved_age = 0
         self._is_held = False  # a cursor is saved, and will be restored
-        self._entered_with: tuple[_Cursor, Remembered] | None = None
+        self._entered_with: tuple[_Cursor, Remembered, bool] | None = None
         self._is_lost = False  # below the screen
         self._is_sized = is_sized
         self.is_odd = False
@@ -109,7 +109,7 @@ class SeekScreen:
         cursor.x = min(cursor.x, columns)
         self._remember()  # as the player does
         if self._entered_with is not None:
-            self._entered_with = (_anywhere(columns, rows), self._entered_with[1])
+            self._entered_with = (_anywhere(columns, rows), self._entered_with[1], True)
 
     def feed(self, text: str) -> None:
         """Follow *text*, which holds whole sequences only."""
@@ -475,7 +475,8 @@ class SeekScreen:
             return
         self._stays += 1
         self.stay, self._age_at_entry = self._stays, self.age
-        self._entered_with = (_copy(self._cursor), self.modes.remembered()) if mode == "1049" else None
+        remembered = (_copy(self._cursor), self.modes.remembered(), self._is_lost)
+        self._entered_with = remembered if mode == "1049" else None
         self.ages, self.hidden = self.hidden, self.ages
         if mode == "1049":
             self.ages = [self.age] * len(self.ages)
@@ -494,8 +495,8 @@ class SeekScreen:
         self.ages, self.hidden = self.hidden, self.ages
         self._doubt(self._age_at_entry)
         if self._entered_with is not None and mode == "1049":
-            self._cursor = self._entered_with[0]
-            self.modes.recall(self._entered_with[1])
+            self._cursor, modes, self._is_lost = self._entered_with
+            self.modes.recall(modes)
         else:
             self._lose_cursor()
             self.modes.forget()
