@@ -54,9 +54,12 @@ class PlayerPoints:
         if self._scan is not None:
             return
         self._rests.begin()
-        with open_plain(self._path, self._identities) as file:
-            self._scan = Scan(file)
-            self._scan.run(self._rests)
+        try:
+            with open_plain(self._path, self._identities) as file:
+                self._scan = Scan(file)
+                self._scan.run(self._rests)
+        except OSError:  # encrypted or removed just now; what plays it holds it open, and goes on without
+            self._kept = Kept(0, 0, True, {}, KeyPoints())
 
     @property
     def is_whole(self) -> bool:

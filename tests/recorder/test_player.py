@@ -165,6 +165,23 @@ async def test_a_seek_waits_for_key_points_that_are_being_found_and_can_be_given
     assert asyncio.all_tasks() == {asyncio.current_task()}
 
 
+async def test_a_recording_whose_file_goes_away_is_played_on(
+    show: Show, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    show.record(*[[Output(b"line %d\r\n" % number)] for number in range(100)])
+    monkeypatch.setattr(player_points, "AT_ONCE", 0)
+
+    def gone(*_: object) -> None:
+        raise FileNotFoundError(show.path)
+
+    monkeypatch.setattr(player_points, "open_plain", gone)
+    terminal = ScriptedTerminal(b" 9", columns=120, rows=30)
+    playing = start(show.player(terminal).run())
+    await terminal.until("line 89")
+    terminal.type(b"q")
+    await playing
+
+
 @pytest.mark.parametrize("typed", ["5", "0:05", "0:00:05", "5s", "0m5s", "5.04"])
 async def test_a_time_is_gone_to(show: Show, typed: str) -> None:
     show.record(*[[Output(b"line %d\r\n" % number)] for number in range(100)])
