@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from recorder.at_rest import Identity, open_plain
@@ -36,10 +37,11 @@ class PlayerPoints:
         """Find what is not known, beside the replay; *changed* is called at the end."""
         if self._kept is not None:
             return
-        try:
-            await asyncio.to_thread(self._run)
-        finally:
-            self._rests.stop()
+        with ThreadPoolExecutor(max_workers=1, thread_name_prefix="key-points") as thread:  # it may take minutes
+            try:
+                await asyncio.get_running_loop().run_in_executor(thread, self._run)
+            finally:
+                self._rests.stop()
         changed()
 
     def prepare(self) -> None:
