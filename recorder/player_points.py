@@ -37,7 +37,9 @@ class PlayerPoints:
         """Find what is not known, beside the replay; *changed* is called at the end."""
         if self._kept is not None:
             return
-        with ThreadPoolExecutor(max_workers=1, thread_name_prefix="key-points") as thread:  # it may take minutes
+        with ThreadPoolExecutor(
+            max_workers=1, thread_name_prefix="key-points"
+        ) as thread:  # it may take minutes
             try:
                 await asyncio.get_running_loop().run_in_executor(thread, self._run)
             finally:

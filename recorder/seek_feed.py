@@ -11,7 +11,7 @@ import os
 import sqlite3
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing
+from contextlib import closing, suppress
 from pathlib import Path
 
 import structlog
@@ -68,7 +68,8 @@ class SeekFeed:
             log.warning("seek.behind", session=row.id, error="the disk is nearly full")
             return
         self._rests.begin()
-        enter_points(self._folder, row.id, row.path, self._rests)
+        with suppress(FileNotFoundError):  # removed, or encrypted, before its turn came
+            enter_points(self._folder, row.id, row.path, self._rests)
 
     def _catch_up(self, rows: list[SessionRow]) -> None:
         with (
