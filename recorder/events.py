@@ -106,7 +106,8 @@ class FileHandled:
     """A file operation that passed in a protocol of files: asked for (*result* is empty), or what became of it.
 
     *to* is the second path of operations that have two. *size* and *sha256* are of contents that went through
-    from *offset* on; the digest is None where they did not go in their order.
+    from *offset* on; the digest is None where they did not go in their order. *reused* bytes did not go: the receiver
+    took them from what it had, and then *checksum* is the protocol's own, of the entire file ("NAME HEX").
     """
 
     operation: str
@@ -116,6 +117,8 @@ class FileHandled:
     offset: int = 0
     sha256: str | None = None
     result: str = ""
+    reused: int | None = None
+    checksum: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -72,7 +72,9 @@ def _file(event: FileHandled) -> dict[str, object]:
         "size": event.size,
         "offset": event.offset or None,
         "sha256": event.sha256,
-        "result": event.result,
+        "result": scalar_text(event.result),
+        "reused": event.reused,
+        "checksum": event.checksum,
     }
     return {
         key: value for key, value in told.items() if key in ("operation", "path") or value not in ("", None)
@@ -104,6 +106,8 @@ class _Fact(msgspec.Struct, frozen=True, kw_only=True):
     offset: Annotated[int, msgspec.Meta(ge=0)] = 0
     sha256: str | None = None
     result: str = ""
+    reused: Annotated[int, msgspec.Meta(ge=0)] | None = None
+    checksum: str = ""
     what: str = ""
     text: str = ""
     facts: dict[str, Scalar] = {}
@@ -121,7 +125,15 @@ _EVENTS: dict[str, Callable[[_Fact], Event]] = {
     "typed": lambda fact: Typed(fact.count),
     "masked": lambda fact: Masked(fact.count),
     "file": lambda fact: FileHandled(
-        fact.operation, fact.path, fact.to, fact.size, fact.offset, fact.sha256, fact.result
+        fact.operation,
+        fact.path,
+        fact.to,
+        fact.size,
+        fact.offset,
+        fact.sha256,
+        fact.result,
+        fact.reused,
+        fact.checksum,
     ),
     "happened": lambda fact: Happened(fact.what, fact.text, fact.facts),
 }

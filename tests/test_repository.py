@@ -25,6 +25,7 @@ SCRIPTS = sorted(path for path in (ROOT / "scripts").iterdir() if path.is_file()
 DOCUMENTS = sorted(path for path in [*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md")])
 PARTS = {"pydantic-core": "pydantic"}
 """Distributions that another one pins exactly and documents as its own."""
+STANDARD = sys.stdlib_module_names | {"compression"}  # the latter from Python 3.14 on
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
 
 
@@ -74,7 +75,7 @@ def test_every_third_party_import_is_a_declared_dependency() -> None:
     missing = set()
     for path in (file for package in PACKAGES for file in (ROOT / package).rglob("*.py")):
         for name in imported(ast.parse(path.read_text())):
-            if name not in sys.stdlib_module_names and name not in PACKAGES:
+            if name not in STANDARD and name not in PACKAGES:
                 from_names = map(canonicalize_name, providers.get(name, [name]))
                 names = {PARTS.get(provider, provider) for provider in from_names}
                 missing |= set() if names & declared else {f"{path.relative_to(ROOT)}: {name}"}

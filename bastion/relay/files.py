@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Protocol
 
+from bastion.relay.rsync.manifest import RsyncManifest
 from bastion.relay.scp_manifest import ScpManifest
 from bastion.relay.sftp_manifest import SftpManifest
 from bastion.relay.sftp_packets import Unreadable
@@ -119,41 +120,15 @@ class Manifest:
             yield raw(data)
 
 
-class Whole(Everything):
-    """All of it as it is, and what is known of *files* before and after: of a protocol that nobody can follow."""
-
-    def __init__(self, operation: str, paths: Sequence[str]) -> None:
-        self._files = [FileHandled(operation, path) for path in paths]
-        self._is_told = False
-        self._up = self._down = 0
-
-    def upward(self, events: Sequence[Event]) -> Sequence[Event]:
-        self._up += sum(len(event.data) for event in events if isinstance(event, Input))
-        return [*self._begin(), *events]
-
-    def downward(self, events: Sequence[Event]) -> Sequence[Event]:
-        self._down += sum(len(event.data) for event in events if isinstance(event, Output))
-        return [*self._begin(), *events]
-
-    def end(self) -> Sequence[Event]:
-        return [Noted(f"files: {self._up:,} bytes went to the target, {self._down:,} came from it")]
-
-    def _begin(self) -> list[Event]:
-        if self._is_told:
-            return []
-        self._is_told = True
-        return [event for file in self._files for event in (file, Noted(note_of(file)))]
-
-
 def account_of(copy: Copy | None, *, keep_contents: bool) -> Account:
     """What is recorded of a session that copies files so, or that does something else."""
     match copy:
         case Copy(protocol="sftp"):
             return Manifest(SftpManifest(), keep_contents=keep_contents)
-        case Copy(protocol="scp", direction=direction) if direction is not None:
+        case Copy(protocol="scp", directions=(direction,)):
             return Manifest(ScpManifest(direction), keep_contents=keep_contents)
-        case Copy(protocol="rsync", direction=direction, paths=paths):
-            return Whole(f"rsync {direction}", paths)
+        case Copy(protocol="rsync", words=words):
+            return Manifest(RsyncManifest(words), keep_contents=keep_contents)
         case _:
             return Everything()
 
@@ -173,6 +148,10 @@ def note_of(file: FileHandled) -> str:
         words.append(f"to {printable(file.to[:_SHOWN_PATH])}")
     if file.size is not None:
         words.append(f"{file.size:,} bytes")
+    if file.reused is not None:
+        words.append(f"and {file.reused:,} of the old copy")
+    if file.checksum:
+        words.append(file.checksum)
     if file.sha256 is not None:
         words.append(f"SHA-256 {file.sha256}")
     if file.result and file.result != "ok":

@@ -7,26 +7,26 @@ files in other ways, recorded byte by byte.
 from __future__ import annotations
 
 import posixpath
-import shlex
 from dataclasses import dataclass
 from typing import Literal
 
 from bastion.errors import SessionRefused
+from bastion.sessions.rsync_options import options_of
+from bastion.sessions.words import words_of
 from bastion.transport.request import SessionRequest
-from policy.files import Copying, Direction
+from policy.files import DIRECTIONS, Copying, Direction
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Copy:
-    """How a session copies files. *direction* and *paths* are known of commands; over SFTP each operation has its own.
+    """How a session copies files. *directions* are known of commands; over SFTP each operation has its own.
 
-    With *is_moving*, files are removed where they were copied from.
+    *words* are those of a command, behind the program's name.
     """
 
     protocol: Literal["sftp", "scp", "rsync"]
-    direction: Direction | None = None
-    paths: tuple[str, ...] = ()
-    is_moving: bool = False
+    directions: tuple[Direction, ...] = ()
+    words: tuple[str, ...] = ()
 
 
 def copy_of(request: SessionRequest) -> Copy | None:
@@ -35,17 +35,14 @@ def copy_of(request: SessionRequest) -> Copy | None:
         return Copy(protocol="sftp") if request.command == "sftp" else None
     if request.kind != "exec":
         return None
-    try:
-        words = shlex.split(request.command)
-    except ValueError:
-        return None
+    words = words_of(request.command)
     if not words:
         return None
     match posixpath.basename(words[0]):
         case "scp":
             return _scp(words[1:])
-        case "rsync" if len(words) > 1 and words[1] == "--server":
-            return _rsync(words[2:])
+        case "rsync" if len(words) > 1 and words[1] == "--server" and "--daemon" not in words:
+            return _rsync(words[1:])
         case "sftp-server" if len(words) == 1:
             return Copy(protocol="sftp")
         case _:
@@ -54,31 +51,32 @@ def copy_of(request: SessionRequest) -> Copy | None:
 
 def _scp(words: list[str]) -> Copy | None:
     flags = [word for word in words if word.startswith("-") and word != "--"]
-    paths = tuple(word for word in words if not word.startswith("-"))
     letters = "".join(flag[1:] for flag in flags if not flag.startswith("--"))
     match "t" in letters, "f" in letters:
         case True, False:
-            return Copy(protocol="scp", direction="upload", paths=paths)
+            return Copy(protocol="scp", directions=("upload",), words=tuple(words))
         case False, True:
-            return Copy(protocol="scp", direction="download", paths=paths)
+            return Copy(protocol="scp", directions=("download",), words=tuple(words))
         case _:
             return None
 
 
 def _rsync(words: list[str]) -> Copy:
-    """`rsync --server [--sender] -flags… . PATH…`: the first dot stands for the client's own side."""
-    direction: Direction = "download" if "--sender" in words else "upload"
-    plain = [word for word in words if not word.startswith("-")]
-    is_moving = "--remove-source-files" in words
-    return Copy(protocol="rsync", direction=direction, paths=tuple(plain[1:]), is_moving=is_moving)
+    """`rsync --server [--sender] …`. What is not said as clients say it, or over the connection, may go either way."""
+    options = options_of(words)
+    downloads = words[1:2] == ["--sender"]
+    is_clear = not options.is_secluded and (downloads or "--sender" not in words)
+    directions: tuple[Direction, ...] = (options.direction,)
+    if not is_clear or (downloads and options.removes_sources):
+        directions = DIRECTIONS
+    return Copy(protocol="rsync", directions=directions, words=tuple(words))
 
 
 def refuse_copy(copy: Copy, copying: Copying, target: str) -> None:
     """Raise SessionRefused if *copying* does not let files be copied so on *target*."""
-    if copy.direction is None:  # each operation is asked about when it comes
+    if not copy.directions:  # each operation is asked about when it comes
         return
-    wanted: list[Direction] = ["upload", "download"] if copy.is_moving else [copy.direction]
-    for direction in wanted:
+    for direction in copy.directions:
         if not copying.allows(direction):
             way = "to" if direction == "upload" else "from"
             raise SessionRefused(f"no rule lets you copy files {way} {target}")

@@ -72,7 +72,7 @@ def _environment(request: SessionRequest, target: Target) -> dict[str, list[str]
 
 def _contents(copy: Copy | None, settings: Recording) -> dict[str, str]:
     """What a recording of file transfers says about them."""
-    if copy is None or copy.protocol == "rsync":
+    if copy is None:
         return {}
     return {"contents": "kept" if settings.file_contents else "manifest"}
 

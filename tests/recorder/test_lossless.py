@@ -66,6 +66,8 @@ plain = st.one_of(
         offset=st.integers(0, 2**63),
         sha256=st.none() | st.just("00ff"),
         result=st.sampled_from(["", "ok"]),
+        reused=st.none() | st.integers(0, 2**63),
+        checksum=st.sampled_from(["", "md5 00ff"]),
     ),
     st.builds(
         Happened,
