@@ -81,7 +81,7 @@ class Manifest:
         told: list[Event] = []
         for event in events:
             if isinstance(event, Input):
-                told += self._told(event.data, self._protocol.asked, self._protocol.from_client, Input)
+                told += self._told(event, self._protocol.asked)
             else:
                 told.append(event)
         return told
@@ -90,7 +90,7 @@ class Manifest:
         told: list[Event] = []
         for event in events:
             if isinstance(event, Output):
-                told += self._told(event.data, self._protocol.answered, self._protocol.from_target, Output)
+                told += self._told(event, self._protocol.answered)
             else:
                 told.append(event)
         return told
@@ -98,26 +98,23 @@ class Manifest:
     def end(self) -> Sequence[Event]:
         return list(with_notes(self._protocol.end()))
 
-    def _told(
-        self,
-        data: bytes,
-        read: Callable[[bytes], Iterator[FileHandled]],
-        unread: Unread,
-        raw: type[Input] | type[Output],
-    ) -> Iterator[Event]:
+    def _told(self, event: Input | Output, read: Callable[[bytes], Iterator[FileHandled]]) -> Iterator[Event]:
+        is_kept = self._keep or not self._is_readable
         if self._is_readable:
             try:
-                yield from with_notes(read(data))
+                yield from with_notes(read(event.data))
             except Unreadable as error:
                 self._is_readable = False
                 yield Noted(f"files: this cannot be read ({error}); it is kept as it is from here on")
-                data = data if self._keep else unread.rest()
-            else:
-                data = data if self._keep else b""
-        elif not self._keep:
-            data = unread.rest() + data
-        if data:
-            yield raw(data)
+                yield from self._unread()
+        if is_kept:
+            yield event
+
+    def _unread(self) -> Iterator[Event]:
+        """What has come of both sides and was not told of."""
+        up, down = self._protocol.from_client.rest(), self._protocol.from_target.rest()
+        if not self._keep:
+            yield from (event for event in (Input(up), Output(down)) if event.data)
 
 
 def account_of(copy: Copy | None, *, keep_contents: bool) -> Account:
@@ -143,7 +140,9 @@ def with_notes(files: Iterable[FileHandled]) -> Iterator[Event]:
 
 def note_of(file: FileHandled) -> str:
     """One line about *file*."""
-    words = [file.operation, printable(file.path[:_SHOWN_PATH])]
+    words = [file.operation]
+    if file.path:
+        words.append(printable(file.path[:_SHOWN_PATH]))
     if file.to:
         words.append(f"to {printable(file.to[:_SHOWN_PATH])}")
     if file.size is not None:
@@ -155,5 +154,5 @@ def note_of(file: FileHandled) -> str:
     if file.sha256 is not None:
         words.append(f"SHA-256 {file.sha256}")
     if file.result and file.result != "ok":
-        words.append(f"({file.result})")
+        words.append(f"({printable(file.result[:_SHOWN_PATH])})")
     return f"files: {' '.join(words)}"

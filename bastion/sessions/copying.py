@@ -21,12 +21,13 @@ from policy.files import DIRECTIONS, Copying, Direction
 class Copy:
     """How a session copies files. *directions* are known of commands; over SFTP each operation has its own.
 
-    *words* are those of a command, behind the program's name.
+    *words* are those of a command, behind the program's name. With *is_unclear* it may go in either direction.
     """
 
     protocol: Literal["sftp", "scp", "rsync"]
     directions: tuple[Direction, ...] = ()
     words: tuple[str, ...] = ()
+    is_unclear: bool = False
 
 
 def copy_of(request: SessionRequest) -> Copy | None:
@@ -62,14 +63,18 @@ def _scp(words: list[str]) -> Copy | None:
 
 
 def _rsync(words: list[str]) -> Copy:
-    """`rsync --server [--sender] …`. What is not said as clients say it, or over the connection, may go either way."""
+    """`rsync --server [--sender] …`. What is not said as clients say it, or over the connection, may go either way.
+
+    A wildcard may become an option that is the name of a file.
+    """
     options = options_of(words)
     downloads = words[1:2] == ["--sender"]
-    is_clear = not options.is_secluded and (downloads or "--sender" not in words)
+    may_send = "--sender" in words or any(character in word for word in words for character in "*?[")
+    is_clear = not options.is_secluded and (downloads or not may_send)
     directions: tuple[Direction, ...] = (options.direction,)
     if not is_clear or (downloads and options.removes_sources):
         directions = DIRECTIONS
-    return Copy(protocol="rsync", directions=directions, words=tuple(words))
+    return Copy(protocol="rsync", directions=directions, words=tuple(words), is_unclear=not is_clear)
 
 
 def refuse_copy(copy: Copy, copying: Copying, target: str) -> None:
@@ -78,6 +83,11 @@ def refuse_copy(copy: Copy, copying: Copying, target: str) -> None:
         return
     for direction in copy.directions:
         if not copying.allows(direction):
+            if copy.is_unclear and any(map(copying.allows, copy.directions)):
+                raise SessionRefused(
+                    f"the rules let you copy one way only on {target}, and this command does not say which way it goes",
+                    hint="Use rsync without --secluded-args (-s), and no wildcards.",
+                )
             way = "to" if direction == "upload" else "from"
             raise SessionRefused(f"no rule lets you copy files {way} {target}")
     if copying.holds_to_paths:

@@ -73,6 +73,10 @@ def test_who_may_only_upload_is_told_so_by_each_client(bob: Client, ruled: World
     down = ["rsync", *rsync[:2], "web-2@localhost:synced", f"{tmp_path}/back"]
     refused = subprocess.run(down, timeout=20, capture_output=True, text=True)
     assert "no rule lets you copy files from web-2" in refused.stderr
+    secluded = subprocess.run(
+        ["rsync", "-s", *rsync, "web-2@localhost:synced"], timeout=20, capture_output=True, text=True
+    )
+    assert "does not say which way" in secluded.stderr
     assert any("rsync upload" in note for recording in ruled.recordings for note in notes(recording))
 
 

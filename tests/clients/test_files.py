@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import hashlib
 import os
+import shlex
 import signal
+import subprocess
 from pathlib import Path
 
 import pytest
 
 from recorder.events import FileHandled, Noted
 from recorder.reader import open_recording
+from tests.clients.conftest import need
 from tests.rig.openssh import Client
 from tests.rig.process import wait_until
 from tests.rig.world import World
@@ -54,6 +57,52 @@ def test_upload_and_download_are_told_with_size_and_digest_and_their_bytes_are_n
     assert alice.run("web-1@localhost:up", str(tmp_path / "back"), program="scp").status == 0
     received = [file for file in told(world.recordings[-1]) if file.operation == "received"]
     assert [(file.size, file.sha256, file.result) for file in received] == [(3_000_000, digest(data), "")]
+
+
+def test_rsync_is_told_file_by_file_and_its_bytes_are_not_kept(
+    alice: Client, world: World, tmp_path: Path
+) -> None:
+    rsync, data = str(need("rsync")), os.urandom(2_000_000)
+    source, home = tmp_path / "source", world.web_1.home("deploy")
+    (source / "folder").mkdir(parents=True)
+    (source / "folder" / "data").write_bytes(data)
+
+    def run(*words: str) -> Path:
+        ssh = shlex.join(alice.command())
+        done = subprocess.run([rsync, "-az", "-e", ssh, *words], timeout=30, capture_output=True, check=False)
+        assert done.returncode == 0, done.stderr
+        wait_until(lambda: rows(world)[0]["ending"] != "live", "the end of the session")
+        return world.recordings[-1]
+
+    up = run(f"{source}/", "web-1@localhost:synced")
+    assert told(up)[0] == FileHandled("rsync upload", "synced")
+    assert FileHandled("make folder", "folder", result="ok") in told(up)
+    assert FileHandled("sent", "folder/data", size=2_000_000, sha256=digest(data)) in told(up)
+    assert f"files: sent folder/data 2,000,000 bytes SHA-256 {digest(data)}" in notes(up)
+    assert notes(up)[-1] == "files: rsync upload synced (complete)"
+    assert (streams(up).input, streams(up).output) == (b"", b"")
+    assert up.stat().st_size < 20_000
+    assert rows(world)[0]["ending"] == "exited"
+
+    down = run("web-1@localhost:synced/", str(tmp_path / "back"))
+    assert FileHandled("received", "folder/data", size=2_000_000, sha256=digest(data)) in told(down)
+    assert (tmp_path / "back" / "folder" / "data").read_bytes() == data
+
+    (home / "synced" / "folder" / "data").write_bytes(data[:1_000_000] + b"new" + data[1_000_000:])
+    (update,) = [
+        file
+        for file in told(run("web-1@localhost:synced/", str(tmp_path / "back")))
+        if file.operation == "received"
+    ]
+    assert update.size is not None and update.size < 10_000
+    assert update.size + (update.reused or 0) == 2_000_003
+    assert update.checksum.startswith("xxh128 ") and update.sha256 is None
+
+
+def test_bytes_that_are_no_rsync_are_kept_as_they_are(alice: Client, world: World) -> None:
+    alice.run("web-1@localhost", "rsync --server -r . synced", stdin=b"\x1f\0\0\0this is no rsync at all")
+    assert b"this is no rsync at all" in streams(world.recordings[-1]).input
+    assert any("cannot be read" in note and "of the client" in note for note in notes(world.recordings[-1]))
 
 
 def test_every_operation_is_told_before_and_after(alice: Client, world: World, tmp_path: Path) -> None:

@@ -1,7 +1,7 @@
 """Compressed contents made plain, as far as it goes: zlib, zstd and LZ4 as rsync uses them.
 
-What cannot be made plain costs the digest and the count of bytes, never the manifest. Compressed bytes may stand for a
-thousand times as many plain ones, so there is a limit to what is made of one piece.
+What cannot be made plain costs the digest and the count of bytes, never the manifest. A few compressed bytes may stand
+for millions of plain ones, and the time these take is everybody's, so there is a limit to what is made of a session's.
 """
 
 from __future__ import annotations
@@ -17,8 +17,9 @@ if sys.version_info >= (3, 14):
 else:
     from backports import zstd
 
-MAX_EXPANDED = 32 * 1024 * 1024
-"""Plain bytes of one piece of at most 16 KiB; where there are more, nobody counts them."""
+FREE = 512 * 1024 * 1024
+FACTOR = 100
+"""Plain bytes of a session: so many, and so many for each compressed one. Logs come to 80 for one."""
 
 MAX_LZ4 = 64 * 1024
 """Plain bytes of one piece of LZ4: rsync takes 32 KiB and a bit."""
@@ -56,11 +57,27 @@ class Expander(Protocol):
         ...
 
 
+class Allowance:
+    """What may still be made of a session."""
+
+    def __init__(self) -> None:
+        self._left = FREE
+
+    def earn(self, packed: bytes) -> None:
+        self._left += FACTOR * len(packed)
+
+    def spend(self, plain: bytes) -> bool:
+        """Whether that was still allowed."""
+        self._left -= len(plain)
+        return self._left >= 0
+
+
 class Inflation:
     """zlib. Where *remembers*, the receiver's old blocks are in its window too, and what follows stays dark."""
 
     def __init__(self, *, remembers: bool) -> None:
         self._remembers = remembers
+        self._allowance = Allowance()
         self._is_dark = False
         self._inflate = zlib.decompressobj(-zlib.MAX_WBITS)
 
@@ -69,16 +86,18 @@ class Inflation:
         self._is_dark = False
 
     def expand(self, data: bytes, plain: Plain) -> None:
-        left = MAX_EXPANDED
-        while data and not self._is_dark:
+        self._allowance.earn(data)
+        has_more = True
+        while has_more and not self._is_dark:
             try:
                 made = self._inflate.decompress(data, _STEP)
             except zlib.error:
-                made, left = b"", -1
+                self._is_dark = True
+                break
             plain.take(made)
-            left -= len(made)
-            self._is_dark = left < 0 or self._inflate.eof
+            self._is_dark = self._inflate.eof or not self._allowance.spend(made)
             data = self._inflate.unconsumed_tail
+            has_more = bool(data) or len(made) == _STEP
         if self._is_dark:
             plain.lose()
 
@@ -96,22 +115,23 @@ class Zstd:
         options = {int(zstd.DecompressionParameter.window_log_max): MAX_WINDOW_LOG}
         self._expand = zstd.ZstdDecompressor(options=options)
         self._is_dark = False
+        self._allowance = Allowance()
 
     def begin(self) -> None:
         pass
 
     def expand(self, data: bytes, plain: Plain) -> None:
-        left = MAX_EXPANDED
+        self._allowance.earn(data)
         while not self._is_dark:
             try:
                 made = self._expand.decompress(data, _STEP)
             except zstd.ZstdError:
-                made, left = b"", -1
+                self._is_dark = True
+                break
             plain.take(made)
-            left -= len(made)
-            self._is_dark = left < 0 or self._expand.eof
+            self._is_dark = self._expand.eof or not self._allowance.spend(made)
             data = b""
-            if self._expand.needs_input or self._is_dark:
+            if self._expand.needs_input:
                 break
         if self._is_dark:
             plain.lose()

@@ -71,11 +71,17 @@ class Conversation:
         waited = -1
         while waited != (waited := self._agreement.steps):  # each may have waited for what the other one said
             for each in (stream, other):
-                next(self._readings[each])
-                while each.messages:
-                    self._listener.message(each, *each.messages.popleft(), self._files)
+                self._read(each)
         for each in (stream, other):
             each.settle()
+
+    def _read(self, stream: Stream) -> None:
+        try:
+            next(self._readings[stream])
+            while stream.messages:
+                self._listener.message(stream, *stream.messages.popleft(), self._files)
+        except Unreadable as error:
+            raise Unreadable(f"{error}, from byte {stream.place:,} of {stream.side} on") from error
 
     @property
     def _options(self) -> Options:

@@ -79,11 +79,16 @@ class FileList:
         self._next = 1 if agreement.incremental else 0
         self._kept = self._weight = 0
 
-    def add(self, entries: list[Entry], folder: int | None) -> None:
-        """Take in a list as it was read; *folder* is the number of the one it is of. Raises Unreadable."""
+    def add(self, entries: list[Entry], keys: list[bytes], folder: int | None) -> None:
+        """Take in a list as it was read, and the `key` of each; *folder* is the number of the one it is of.
+
+        Raises Unreadable.
+        """
         if folder is not None and folder >= len(self._folders):
             raise Unreadable("a list of a folder that was never named")
-        ordered = entries if self._agreement.options.keeps_order else sorted(entries, key=self._order)
+        ordered = entries
+        if not self._agreement.options.keeps_order:
+            ordered = [entries[place] for place in sorted(range(len(entries)), key=keys.__getitem__)]
         if self._agreement.incremental:
             self._folders += [entry for entry in ordered if entry.is_folder]
             self._kept += sum(entry.is_folder for entry in ordered)
@@ -124,7 +129,7 @@ class FileList:
     def next_start(self) -> int:
         return self._next
 
-    def _order(self, entry: Entry) -> bytes:
+    def key(self, entry: Entry) -> bytes:
         """What entries are sorted by: in each folder its files, then its folders with all that is in them."""
         if self._agreement.version < 29:
             return entry.name
@@ -151,14 +156,16 @@ class ListReader:
     def read(self, folder: int | None) -> Reading[list[Entry]]:
         """One list up to its end, added to the files."""
         entries: list[Entry] = []
+        keys: list[bytes] = []  # made here and not when they are sorted, which holds up everybody else
         weight = 0
         while flags := (yield from self._flags()):
             entry = yield from self._entry(flags, entries)
             entries.append(entry)
+            keys.append(self._files.key(entry))
             weight += entry.weight
             if not self._files.admits(len(entries), weight):
                 raise Unreadable("more files than can be kept in mind")
-        self._files.add(entries, folder)
+        self._files.add(entries, keys, folder)
         return entries
 
     def read_owners(self) -> Reading[None]:

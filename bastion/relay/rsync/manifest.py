@@ -17,7 +17,6 @@ from bastion.relay.rsync.conversation import Conversation
 from bastion.relay.rsync.file_list import Entry, FileList
 from bastion.relay.rsync.items import Item
 from bastion.relay.rsync.wire import Stream, Tag
-from bastion.relay.sftp_packets import Unreadable
 from bastion.sessions.rsync_options import Options
 from recorder.events import FileHandled
 
@@ -49,10 +48,8 @@ class RsyncManifest:
     def _said(self, stream: Stream, data: bytes) -> Iterator[FileHandled]:
         try:
             self._conversation.feed(stream, data)
-        except Unreadable as error:
+        finally:
             yield from self._heard.take()
-            raise Unreadable(f"{error}; from byte {stream.place:,} of {stream.side}") from error
-        yield from self._heard.take()
 
 
 class _Heard:
