@@ -146,7 +146,7 @@ class Recording(Section):
     )
     file_contents: bool = Field(
         False,
-        description="Keep the contents of files that go by SFTP, scp or rsync; else a manifest of them: operation, path,"
+        description="Keep the contents of files that go by SFTP, scp, rsync; else a manifest of them: operation, path,"
         " size, SHA-256 and result.",
     )
     forwarded_contents: Switch = Field(
