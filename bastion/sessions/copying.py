@@ -65,15 +65,14 @@ def _scp(words: list[str]) -> Copy | None:
 def _rsync(words: list[str]) -> Copy:
     """`rsync --server [--sender] …`. What is not said as clients say it, or over the connection, may go either way.
 
-    A wildcard may become an option that is the name of a file.
+    A wildcard may become an option that is the name of a file; and a list of files that the target has is read there.
     """
     options = options_of(words)
     downloads = words[1:2] == ["--sender"]
     may_send = "--sender" in words or any(character in word for word in words for character in "*?[")
     is_clear = not options.is_secluded and (downloads or not may_send)
-    directions: tuple[Direction, ...] = (options.direction,)
-    if not is_clear or (downloads and options.removes_sources):
-        directions = DIRECTIONS
+    does_more = options.changes_sender if downloads else options.files_from
+    directions: tuple[Direction, ...] = DIRECTIONS if does_more or not is_clear else (options.direction,)
     return Copy(protocol="rsync", directions=directions, words=tuple(words), is_unclear=not is_clear)
 
 

@@ -24,6 +24,10 @@ _WITH_VALUE = frozenset(
 )
 """Options whose value clients may send as the next word."""
 
+_REMOVING = frozenset({"--remove-source-files", "--remove-sent-files"})
+_CHANGING = _REMOVING | {"--log-file", "--only-write-batch", "--write-batch"}
+"""Options with which a sender changes files, too."""
+
 _COMPRESSIONS = {"--new-compress": "zlibx", "--old-compress": "zlib"}
 
 
@@ -39,11 +43,13 @@ class Options:
     appends: bool = False
     deletes: bool = False
     removes_sources: bool = False
+    changes_sender: bool = False
     deletes_excluded: bool = False
     numeric_ids: bool = False
     specials: bool = False
     files_from: str = ""
     keeps_order: bool = False
+    only_batch: bool = False
 
     @property
     def is_secluded(self) -> bool:
@@ -56,8 +62,13 @@ class Options:
 
     @property
     def is_trial(self) -> bool:
-        """Whether nothing is to be changed (--dry-run)."""
-        return "n" in self.letters
+        """Whether no contents are sent (--dry-run, --only-write-batch)."""
+        return self.only_batch or "n" in self.letters
+
+    @property
+    def has_sums(self) -> bool:
+        """Whether the receiver tells of its old copies what the sender needs to know."""
+        return "n" not in self.letters
 
     def tells_rules(self, version: int) -> bool:
         """Whether a client that sends tells its filter rules, too."""
@@ -92,11 +103,13 @@ def options_of(words: Sequence[str]) -> Options:
         deletes=any(name.startswith("--delete") and name != "--delete-missing-args" for name in values)
         or "--del" in values,
         deletes_excluded="--delete-excluded" in values,
-        removes_sources="--remove-source-files" in values or "--remove-sent-files" in values,
+        removes_sources=not _REMOVING.isdisjoint(values),
+        changes_sender=not _CHANGING.isdisjoint(values),
         numeric_ids="--numeric-ids" in values,
         specials=has_specials or "--specials" in values,
         files_from=values.get("--files-from", ""),
         keeps_order="--iconv" in values,
+        only_batch="--only-write-batch" in values,
     )
 
 

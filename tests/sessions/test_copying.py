@@ -36,6 +36,9 @@ def copy(command: str) -> Copy | None:
         ("rsync --server --temp-dir --sender -r . dir", {"upload", "download"}),
         ("rsync --server -r . *", {"upload", "download"}),
         ("rsync --server --sender -r --remove-source-files . dir", {"upload", "download"}),
+        ("rsync --server --sender -r --log-file=.profile . dir", {"upload", "download"}),
+        ("rsync --server -r --files-from=/etc/passwd . dir", {"upload", "download"}),
+        ("rsync --server -r --remove-source-files . dir", {"upload"}),
     ],
 )
 def test_direction_is_that_of_the_command_or_either(command: str, directions: set[str]) -> None:

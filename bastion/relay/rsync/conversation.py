@@ -146,8 +146,11 @@ class Conversation:
         files = self._files = FileList(agreement)
         lists = ListReader(stream, agreement, files)
         expander = expander_of(agreement.compression)
-        self._listener.listed((yield from lists.read(None)))
+        entries = yield from lists.read(None)
+        self._listener.listed(entries)
         yield from lists.read_owners()
+        if not entries:  # the server leaves at once
+            self._listener.over(has_failed=lists.has_failed)
         phase = 0
         while True:
             index = yield from self._index(stream)
@@ -203,7 +206,7 @@ class Conversation:
         segment, entry = self._files.find(index)
         again = index in segment.sent
         self._listener.asked(entry, item, again=again)
-        if item.has_contents:
+        if item.is_wanted and self._options.has_sums:
             yield from skip_sums(stream, appends=self._options.appends and not again)
 
     def _deleted_counts(self, stream: Stream) -> Reading[None]:

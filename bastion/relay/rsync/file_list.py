@@ -89,10 +89,11 @@ class FileList:
         ordered = entries
         if not self._agreement.options.keeps_order:
             ordered = [entries[place] for place in sorted(range(len(entries)), key=keys.__getitem__)]
-        if self._agreement.incremental:
-            self._folders += [entry for entry in ordered if entry.is_folder]
-            self._kept += sum(entry.is_folder for entry in ordered)
-        self._check(entries)
+        folders = [entry for entry in ordered if entry.is_folder and self._agreement.incremental]
+        self._folders += folders
+        for kept in (entries, folders):  # the latter for good
+            self._kept += len(kept)
+            self._weight += sum(entry.weight for entry in kept)
         parent = None if folder is None else self._folders[folder]
         if not self.segments and ordered and ordered[0].name == b".":
             parent = ordered[0]
@@ -120,10 +121,6 @@ class FileList:
     def admits(self, entries: int, weight: int) -> bool:
         """Whether so many more files with so long names can be kept in mind."""
         return self._kept + entries <= MAX_FILES and self._weight + weight <= MAX_NAMES
-
-    def _check(self, entries: list[Entry]) -> None:
-        self._kept += len(entries)
-        self._weight += sum(entry.weight for entry in entries)
 
     @property
     def next_start(self) -> int:

@@ -26,8 +26,13 @@ class Item:
     is_trial: bool = False
 
     @property
+    def is_wanted(self) -> bool:
+        """Whether the receiver wants the contents."""
+        return bool(self.flags & _TRANSFER)
+
+    @property
     def has_contents(self) -> bool:
-        return bool(self.flags & _TRANSFER) and not self.is_trial
+        return self.is_wanted and not self.is_trial
 
     @property
     def is_new(self) -> bool:

@@ -12,7 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bastion.relay.files import Manifest
-from bastion.relay.rsync import file_list
+from bastion.relay.rsync import compression, file_list
+from bastion.relay.rsync.contents import Contents
 from bastion.relay.rsync.manifest import RsyncManifest
 from bastion.relay.sftp_packets import Unreadable
 from recorder.events import Event, FileHandled, Input, Noted, Output
@@ -110,6 +111,34 @@ def test_files_and_names_are_kept_in_mind_up_to_a_limit(monkeypatch: pytest.Monk
             patched.setattr(file_list, limit, 5)
             with pytest.raises(Unreadable, match="more files than can be kept in mind"):
                 SAID["pull-27"].told()
+
+
+@pytest.mark.parametrize("name", ["push-32-zstd", "pull-32-zlibx"])
+def test_contents_that_become_too_many_lose_their_digest_and_nothing_else(
+    name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    expected = SAID[name].told()
+    for constant in ("FREE", "FACTOR"):
+        monkeypatch.setattr(compression, constant, 2)
+    told = SAID[name].told()
+    for file, before in zip(told, expected, strict=True):
+        if before.sha256 is None or file.sha256 is not None:
+            assert file == before
+        else:
+            assert (file.size, file.reused, file.result) == (before.size, before.reused, before.result)
+            assert file.checksum
+    assert [file.sha256 for file in told] != [file.sha256 for file in expected]
+
+
+@pytest.mark.parametrize("compress", ["zlib", "zlibx", "zstd", "lz4"])
+@given(st.binary(max_size=300))
+def test_compressed_bytes_that_make_no_sense_lose_the_digest(compress: str, data: bytes) -> None:
+    expander, contents = compression.expander_of(compress), Contents(0)
+    assert expander is not None
+    expander.begin()
+    expander.expand(b"\xff\xff\xff\xff" + data, contents)
+    expander.pause(contents)
+    assert (contents.passed, contents.sha256) == (None, None)
 
 
 def test_what_comes_too_early_is_kept_in_mind_up_to_a_limit() -> None:

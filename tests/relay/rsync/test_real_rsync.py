@@ -260,6 +260,33 @@ def test_dry_run_tells_of_no_contents(rsync: str, tmp_path: Path, tree: Path, di
     assert not (tmp_path / "new").exists()
 
 
+@DIRECTIONS
+def test_window_that_is_too_wide_costs_the_digest_and_nothing_else(
+    rsync: str, tmp_path: Path, tree: Path, direction: str
+) -> None:
+    options = "-a --compress-choice=zstd --compress-level=22"
+    told = run(rsync, tmp_path, direction, options, tree, tmp_path / "new").told()
+    sizes = {path: len(data) for path, data in regular(tree).items()}
+    assert {path: file.size for path, file in contents(told).items()} == sizes
+    assert all(file.checksum and file.sha256 is None for file in contents(told).values() if file.size)
+    assert told[-1].result == "complete"
+
+
+def test_batch_that_is_only_written_sends_no_contents(
+    rsync: str, tmp_path: Path, tree: Path, copy: Path
+) -> None:
+    told = run(rsync, tmp_path, "upload", f"-a --only-write-batch={tmp_path}/batch", tree, copy).told()
+    assert not contents(told)
+    assert told[-1].result == "complete"
+
+
+def test_nothing_to_copy_is_a_run_that_ends(rsync: str, tmp_path: Path) -> None:
+    (tmp_path / "source").mkdir()
+    for direction in ("upload", "download"):
+        told = run(rsync, tmp_path, direction, "-t", tmp_path / "source", tmp_path / "new").told()
+        assert [file.result for file in told] == ["", "complete"]
+
+
 @pytest.mark.parametrize("protocol", ["", "--protocol=30", "--protocol=29"])
 @pytest.mark.parametrize("place", ["", ":"])
 @DIRECTIONS
