@@ -79,6 +79,8 @@ class Contents:
         """Bytes of the old copy."""
         self.reused += size
         self._digest = None
+        if self.reused >= 1 << 62:
+            raise Unreadable("more blocks than any file has")
 
     def lose(self) -> None:
         """New bytes that cannot be told."""

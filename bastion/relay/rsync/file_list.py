@@ -211,6 +211,8 @@ class ListReader:
                 yield from self._attached(first.mode)
                 return Entry(name, first.mode, first.size, first.to)
         size = (yield from stream.varlong(3)) if version >= 30 else (yield from stream.longint())
+        if not 0 <= size < 1 << 63:
+            raise Unreadable("a size that no file has")
         yield from self._times(flags)
         if not flags & _SAME_MODE:
             self._mode = (yield from stream.integer()) & 0o177777

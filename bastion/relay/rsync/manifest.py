@@ -1,8 +1,8 @@
 """What one run of rsync does to files, told from the two directions of its protocol.
 
 A file that is read from the target is told of when the client asks for it, one that is written when its contents
-begin; and again, with their digest, when their last byte comes, before that is passed on. What the target makes besides
-(folders, links, attributes) is told when it says so. Sans I/O: bytes go in, events come out.
+begin; and again, with their digest, when their checksum comes behind them, before that is passed on: without it the
+receiver takes nothing. What the target makes besides (folders, links, attributes) is told when it says so. Sans I/O: bytes go in, events come out.
 
 Only what is understood may go untold: the rest raises `Unreadable`, for the bytes to be recorded instead.
 """

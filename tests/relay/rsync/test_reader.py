@@ -13,10 +13,12 @@ from hypothesis import strategies as st
 
 from bastion.relay.files import Manifest
 from bastion.relay.rsync import compression, file_list
-from bastion.relay.rsync.contents import Contents
+from bastion.relay.rsync.contents import Blocks, Contents, read_compressed
 from bastion.relay.rsync.manifest import RsyncManifest
+from bastion.relay.rsync.wire import Stream
 from bastion.relay.sftp_packets import Unreadable
 from recorder.events import Event, FileHandled, Input, Noted, Output
+from recorder.facts import encode_fact
 from tests.relay.rsync.conversations import ROOT, Conversation, read
 
 VECTORS = ROOT / "tests" / "vectors" / "rsync"
@@ -71,6 +73,7 @@ def assert_whole_from_where_it_cannot_be_read(protocol: RsyncManifest, said: lis
     for side, data in said:
         told += manifest.upward([Input(data)]) if side == "client" else manifest.downward([Output(data)])
     told += manifest.end()
+    assert all(encode_fact(event) for event in told if isinstance(event, FileHandled))
     for event in told:
         if isinstance(event, Noted) and (place := re.search(r"from byte ([\d,]+) of the (\w+)", event.text)):
             side = place[2]
@@ -145,6 +148,25 @@ def test_what_comes_too_early_is_kept_in_mind_up_to_a_limit() -> None:
     manifest = RsyncManifest(["--server", "-a", ".", "x"])
     with pytest.raises(Unreadable, match="too much comes before"):
         read(manifest, [("client", b"\x20\0\0\0"), *[("client", bytes(50_000))] * 30])
+
+
+@pytest.mark.parametrize("size", [b"\xfd" + b"\xff" * 7, b"\xfe" + b"\xff" * 8])
+def test_size_that_no_file_has_is_not_told(size: bytes) -> None:
+    manifest = RsyncManifest(["--server", "-r", ".", "x"])
+    entry = b"\x02\x01a" + size + b"\0\0\0\0"
+    frame = bytes([len(entry), 0, 0, 7]) + entry
+    with pytest.raises(Unreadable):
+        read(manifest, [("client", b"\x1e\0\0\0"), ("target", b"\x1e\0\0\0\0\0\0\0\0"), ("client", frame)])
+
+
+def test_blocks_without_end_are_not_counted() -> None:
+    stream, contents = Stream("the target"), Contents(0)
+    blocks = Blocks(2**31 - 1, 2**29, 16, 0)
+    stream.feed(b"\x21\0\0\0\0\xff\xff" * 200_000)
+    expander = compression.expander_of("zlibx")
+    assert expander is not None
+    with pytest.raises(Unreadable, match="more blocks than any file has"):
+        next(read_compressed(stream, blocks, contents, expander))
 
 
 def test_newer_version_is_not_guessed_at() -> None:
