@@ -12,8 +12,9 @@ from typing import Protocol
 from bastion.relay.rsync.agreement import Agreement, secluded
 from bastion.relay.rsync.compression import Expander, expander_of
 from bastion.relay.rsync.contents import Contents, read_blocks, read_compressed, read_plain, skip_sums
-from bastion.relay.rsync.file_list import Entry, FileList, ListReader
+from bastion.relay.rsync.file_list import Entry, FileList
 from bastion.relay.rsync.items import Item, read_item
+from bastion.relay.rsync.list_reader import ListReader
 from bastion.relay.rsync.wire import DELETED_COUNTS, DONE, FLIST_EOF, FLIST_OFFSET, Reading, Stream, Tag
 from bastion.relay.sftp_packets import Unreadable
 from bastion.sessions.rsync_options import Options, options_of

@@ -2,7 +2,8 @@
 
 A file that is read from the target is told of when the client asks for it, one that is written when its contents
 begin; and again, with their digest, when their checksum comes behind them, before that is passed on: without it the
-receiver takes nothing. What the target makes besides (folders, links, attributes) is told when it says so. Sans I/O: bytes go in, events come out.
+receiver takes nothing. What the target makes besides (folders, links, attributes) is told when it says so. Sans I/O:
+bytes go in, events come out.
 
 Only what is understood may go untold: the rest raises `Unreadable`, for the bytes to be recorded instead.
 """

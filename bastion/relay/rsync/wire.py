@@ -72,11 +72,6 @@ class Stream:
         self._previous = [-1, 1]  # numbers of files: the last positive one, the last negative one
 
     @property
-    def waits(self) -> bool:
-        """Whether something has come that was not looked at yet."""
-        return bool(self._raw or self._data)
-
-    @property
     def place(self) -> int:
         """Where in all that came the first byte is that `rest` gives."""
         return self._chunks[0][0] - len(self._chunks[0][1]) if self._chunks else self._fed
