@@ -8,7 +8,6 @@ The reader's figures are processor time, and MB of files (not of the wire). Thro
 from __future__ import annotations
 
 import os
-import resource
 import shlex
 import subprocess
 import tempfile
@@ -105,7 +104,6 @@ def main() -> None:
         report_relay("bastion", world.certified("alice"), "web-1@localhost", trees, folder)
         for recording in world.recordings:
             print(f"recording of {recording.stat().st_size / 1e6:.1f} MB")
-    print(f"memory of the reader at most: {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024} MB")
 
 
 if __name__ == "__main__":
