@@ -21,7 +21,7 @@ import pytest
 
 from tests import browser
 from tests.rig.openssh import Client
-from tests.rig.process import wait_for_end, wait_until
+from tests.rig.process import end, wait_for_end, wait_until
 from tests.rig.world import USER_CODE, World
 from tests.server.raw_client import shown
 from tests.server.recorded import events, rows
@@ -233,8 +233,7 @@ def test_connection_that_signed_out_opens_no_command_of_ours(world: World) -> No
             assert done.stdout == b""
             assert "was revoked" in done.errors
     finally:
-        master.terminate()
-        master.communicate(timeout=10)
+        end(master)
 
 
 # Strange arrivals

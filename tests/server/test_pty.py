@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from tests.rig.openssh import Client
-from tests.rig.process import wait_for_end, wait_until
+from tests.rig.process import end, wait_for_end, wait_until
 from tests.rig.world import World
 from tests.server.raw_client import connect
 from tests.server.recorded import rows, streams, wait_for_ending
@@ -259,6 +259,5 @@ def test_hundred_sessions_leave_nothing_behind(world: World, alice: Client) -> N
             lambda: len(list(Path(f"/proc/{world.bastion.pid}/fd").iterdir())) <= before, "no open file more"
         )
     finally:
-        master.terminate()
-        master.communicate(timeout=10)
+        end(master)
     assert "task.failed" not in world.bastion.log
