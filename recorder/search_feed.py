@@ -1,17 +1,14 @@
 """Keeps the text of recordings up with the recordings: enters each that was sealed, one after the other.
 
-A thread of its own does it, beside the event loop and with bounded memory. What fails is logged and tried again at the
-next start: a search may miss something for a while, and no session notices.
+With bounded memory. A search may miss something for a while, and no session notices.
 """
 
 from __future__ import annotations
 
 import asyncio
-import os
-import sqlite3
 from collections import deque
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future
 from contextlib import closing
 from pathlib import Path
 
@@ -19,32 +16,25 @@ import structlog
 
 from recorder import search_index
 from recorder.at_rest import Identity
-from recorder.catalog import LIVE, SessionRow, is_to_be_encrypted
-from recorder.errors import FormatError, NoIdentityFits, RecorderError
+from recorder.catalog import SessionRow, is_to_be_encrypted
+from recorder.errors import FormatError, NoIdentityFits
+from recorder.feed import Feed
 from recorder.names import SessionId, is_encrypted
-from recorder.rests import Rests
-from recorder.search_lines import Stopped, text_lines
+from recorder.search_lines import text_lines
 
 log = structlog.get_logger()
 
 
-class SearchFeed:
-    """The thread that enters recordings of *folder*; it leaves *min_free_bytes* of the disk to the recordings.
+class SearchFeed(Feed):
+    """Enters the text of recordings.
 
     Of encrypted recordings nothing is kept, unless *keeps_encrypted*: then what was entered while they were plain.
     """
 
     def __init__(self, folder: Path, *, min_free_bytes: int, keeps_encrypted: bool = False) -> None:
-        self._folder = folder
-        self._min_free_bytes = min_free_bytes
+        super().__init__(folder, name="search", min_free_bytes=min_free_bytes)
         self._keeps_encrypted = keeps_encrypted
-        self._rests = Rests()
         self._urgent: deque[tuple[SessionRow, Future[None]]] = deque()
-        self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="search")
-
-    def add(self, row: SessionRow) -> None:
-        """The recording of *row* has been sealed: enter its text soon."""
-        self._thread.submit(self._attempt, self._enter, row)
 
     async def enter_now(self, row: SessionRow) -> None:
         """Enter the text of a recording before others that wait, and return when that is done, or could not be."""
@@ -53,33 +43,7 @@ class SearchFeed:
         self._thread.submit(self._enter_urgent)
         await asyncio.wrap_future(done)
 
-    def catch_up(self, rows: Iterable[SessionRow]) -> None:
-        """Enter what is missing of *rows*, which are all there are, and forget the others and what must not be kept."""
-        self._thread.submit(self._attempt, self._catch_up, [row for row in rows if row.ending != LIVE])
-
-    async def close(self) -> None:
-        """End soon: what has not been entered yet is at the next start."""
-        self._rests.stop()
-        await asyncio.to_thread(self._thread.shutdown, cancel_futures=True)
-
-    async def wait(self) -> None:
-        """Return when all that was added by now has been entered, or could not be."""
-        await asyncio.wrap_future(self._thread.submit(lambda: None))
-
-    def _attempt(self, step: Callable[..., None], *arguments: object) -> None:
-        try:
-            step(*arguments)
-        except Stopped:
-            pass
-        except (sqlite3.Error, OSError, RecorderError) as error:
-            log.error("search.behind", error=str(error))
-
-    def _enter(self, row: SessionRow) -> None:
-        disk = os.statvfs(self._folder)
-        if disk.f_bavail * disk.f_frsize < 2 * self._min_free_bytes:
-            log.warning("search.behind", session=row.id, error="the disk is nearly full")
-            return
-        self._rests.begin()
+    def _derive(self, row: SessionRow) -> None:
         enter_recording(self._folder, row.id, row.path, self._rests)
 
     def _catch_up(self, rows: list[SessionRow]) -> None:

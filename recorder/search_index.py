@@ -18,6 +18,7 @@ from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from recorder.derived import delete, open_or_remake
 from recorder.errors import FormatError, RecorderError
 from recorder.folder import open_private
 from recorder.names import SessionId
@@ -60,26 +61,12 @@ class Hit:
 
 def open_writing(folder: Path) -> sqlite3.Connection:
     """The index of *folder*, for its `only_writer`; made anew and empty where there is none that can be used."""
-    path = folder / FILE
-    try:
-        try:
-            return _prepare(path)
-        except sqlite3.OperationalError:  # locked, full: it is not the file's fault
-            raise
-        except sqlite3.DatabaseError:
-            forget_all(folder)
-            return _prepare(path)
-    except sqlite3.Error as error:
-        raise RecorderError(
-            f"The search index {path} cannot be used: {error}",
-            hint="It can be deleted: bastion index rebuild makes it anew from the recordings.",
-        ) from error
+    return open_or_remake(folder / FILE, _prepare, name="search index")
 
 
 def forget_all(folder: Path) -> None:
     """Delete the index of *folder*; the caller is its only writer."""
-    for name in (FILE, f"{FILE}-wal", f"{FILE}-shm"):
-        (folder / name).unlink(missing_ok=True)
+    delete(folder / FILE)
 
 
 def open_reading(folder: Path) -> sqlite3.Connection:

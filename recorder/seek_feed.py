@@ -1,16 +1,11 @@
 """Keeps key points up with the recordings: finds those of each long one that was sealed, one after the other.
 
-A thread of its own does it, beside the event loop. What fails is logged and tried again at the next start: until then a
-seek takes longer, and nothing else.
+Until those are found a seek takes longer, and nothing else.
 """
 
 from __future__ import annotations
 
-import asyncio
-import os
-import sqlite3
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, suppress
 from pathlib import Path
 
@@ -18,56 +13,23 @@ import structlog
 
 from recorder import search_index, seek_index
 from recorder.at_rest import Identity, open_plain
-from recorder.catalog import LIVE, SessionRow
-from recorder.errors import FormatError, NoIdentityFits, RecorderError
+from recorder.catalog import SessionRow
+from recorder.errors import FormatError, NoIdentityFits
+from recorder.feed import Feed
 from recorder.names import SessionId, is_encrypted
-from recorder.rests import Rests
 from recorder.search_lines import Stopped
 from recorder.seek_scan import Scan
 
 log = structlog.get_logger()
 
 
-class SeekFeed:
-    """The thread that enters recordings of *folder*; it leaves *min_free_bytes* of the disk to the recordings."""
+class SeekFeed(Feed):
+    """Enters key points, also of a recording that is encrypted meanwhile."""
 
     def __init__(self, folder: Path, *, min_free_bytes: int) -> None:
-        self._folder = folder
-        self._min_free_bytes = min_free_bytes
-        self._rests = Rests()
-        self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="seek")
+        super().__init__(folder, name="seek", min_free_bytes=min_free_bytes)
 
-    def add(self, row: SessionRow) -> None:
-        """The recording of *row* has been sealed: enter its key points soon, also if it is encrypted meanwhile."""
-        self._thread.submit(self._attempt, self._enter, row)
-
-    def catch_up(self, rows: Iterable[SessionRow]) -> None:
-        """Enter what is missing of *rows*, which are all there are, and forget the others."""
-        self._thread.submit(self._attempt, self._catch_up, [row for row in rows if row.ending != LIVE])
-
-    async def close(self) -> None:
-        """End soon: what has not been entered yet is at the next start."""
-        self._rests.stop()
-        await asyncio.to_thread(self._thread.shutdown, cancel_futures=True)
-
-    async def wait(self) -> None:
-        """Return when all that was added by now has been entered."""
-        await asyncio.wrap_future(self._thread.submit(lambda: None))
-
-    def _attempt(self, step: Callable[..., None], argument: object) -> None:
-        try:
-            step(argument)
-        except Stopped:
-            pass
-        except (sqlite3.Error, OSError, RecorderError) as error:
-            log.error("seek.behind", error=str(error))
-
-    def _enter(self, row: SessionRow) -> None:
-        disk = os.statvfs(self._folder)
-        if disk.f_bavail * disk.f_frsize < 2 * self._min_free_bytes:
-            log.warning("seek.behind", session=row.id, error="the disk is nearly full")
-            return
-        self._rests.begin()
+    def _derive(self, row: SessionRow) -> None:
         with suppress(FileNotFoundError):  # removed, or encrypted, before its turn came
             enter_points(self._folder, row.id, row.path, self._rests)
 

@@ -17,7 +17,8 @@ from pathlib import Path
 import msgspec
 
 from recorder.catalog import last_line
-from recorder.errors import FormatError, RecorderError
+from recorder.derived import open_or_remake
+from recorder.errors import FormatError
 from recorder.folder import open_private
 from recorder.label import label_beside, last_line_in, read_label
 from recorder.lines import LINE_LIMIT
@@ -56,26 +57,7 @@ class Kept:
 
 def open_writing(folder: Path) -> sqlite3.Connection:
     """The index of *folder*, for its `only_writer`; made anew and empty where there is none that can be used."""
-    path = folder / FILE
-    try:
-        try:
-            return _prepare(path)
-        except sqlite3.OperationalError:  # locked, full: it is not the file's fault
-            raise
-        except sqlite3.DatabaseError:
-            forget_all(folder)
-            return _prepare(path)
-    except sqlite3.Error as error:
-        raise RecorderError(
-            f"The index of key points {path} cannot be used: {error}",
-            hint="It can be deleted: bastion index rebuild makes it anew from the recordings.",
-        ) from error
-
-
-def forget_all(folder: Path) -> None:
-    """Delete the index of *folder*; the caller is its only writer."""
-    for name in (FILE, f"{FILE}-journal"):
-        (folder / name).unlink(missing_ok=True)
+    return open_or_remake(folder / FILE, _prepare, name="index of key points")
 
 
 def known(database: sqlite3.Connection) -> set[SessionId]:

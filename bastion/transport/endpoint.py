@@ -98,8 +98,7 @@ class Endpoint:
     async def deliver(self, events: Sequence[Event]) -> None:
         """Pass *events* to the peer and wait until it can take more; a peer that is gone takes everything."""
         if self.put(events):
-            if isinstance(self.channel, SSHChannel):  # a program of ours stands in for its own
-                flush(self.channel)
+            flush(self.channel)
             await self._writable.wait()
 
     def put(self, events: Sequence[Event]) -> bool:

@@ -199,6 +199,8 @@ class _Tuned:
 class _HeldChannel:
     """Mixin for channels: keeps data while the connection cannot take more, and keeps what waits to be read in one."""
 
+    _conn: Any
+
     def _flush_send_buf(self) -> None:
         channel = cast(Any, self)
         connection = channel._conn
@@ -242,8 +244,9 @@ class _HeldChannel:
 
 def flush(channel: Any) -> None:
     """Send now what *channel* was given: by itself that waits for the next turn of the event loop."""
-    connection = channel._conn  # get_connection() asserts that it is there
-    if isinstance(connection, _Tuned):  # and not gone
+    # A program of ours stands in for a channel; the connection of one may be gone, which get_connection() asserts.
+    connection = channel._conn if isinstance(channel, _HeldChannel) else None
+    if isinstance(connection, _Tuned):
         connection._send_joined()
 
 

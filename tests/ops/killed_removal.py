@@ -6,19 +6,13 @@ after each as a line of JSON: after the death, and after the next run, which fin
 
 from __future__ import annotations
 
-import asyncio
 import json
-import os
 import shutil
-import signal
 import sqlite3
 import sys
-import threading
 import time
 from contextlib import closing
 from pathlib import Path
-from types import FrameType
-from typing import Any
 
 from bastion.config.load import load
 from bastion.config.model import Config
@@ -30,6 +24,7 @@ from recorder.index import Index
 from recorder.inspection import inspect
 from recorder.keys import published_keys
 from recorder.seals_check import hold_against, read_chain
+from tests.rig.killing import forked
 
 WATCHED = ("recorder/removal.py", "recorder/seals.py", "bastion/ops/retention.py", "bastion/state/audit.py",
            "bastion/state/holds.py", "recorder/index.py", "recorder/search_index.py")  # fmt: skip
@@ -45,33 +40,9 @@ async def remove(config: Config) -> int:
             await index.close()
 
 
-def die_at(step: int) -> None:
-    """Kill this process before the line of that number among those of WATCHED, in whatever thread."""
-    left = step
-
-    def trace(frame: FrameType, event: str, argument: object) -> Any:
-        nonlocal left
-        if not frame.f_code.co_filename.endswith(WATCHED):
-            return None
-        if event == "line":
-            left -= 1
-            if left < 0:
-                os.kill(os.getpid(), signal.SIGKILL)
-        return trace
-
-    threading.settrace(trace)
-    sys.settrace(trace)
-
-
-def forked(config: Config, step: int | None = None) -> int:
+def forked_removal(config: Config, step: int | None = None) -> int:
     """Run a removal in a child, killed at *step*; its exit status, negative for a signal."""
-    child = os.fork()
-    if child == 0:
-        if step is not None:
-            die_at(step)
-        asyncio.run(remove(config))
-        os._exit(0)
-    return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+    return forked(lambda: remove(config), step, files=WATCHED)
 
 
 def state_of(config: Config) -> dict[str, object]:
@@ -101,9 +72,9 @@ def main() -> None:
         shutil.rmtree(work, ignore_errors=True)
         shutil.copytree(origin, work)
         config = load(work / "bastion.toml")
-        status = forked(config, step)
+        status = forked_removal(config, step)
         died = state_of(config)
-        finished = forked(config)
+        finished = forked_removal(config)
         print(json.dumps({"step": step, "status": status, "died": died, "finished": finished,
                           "after": state_of(config)}))  # fmt: skip
         if status >= 0:

@@ -7,19 +7,13 @@ finishes.
 
 from __future__ import annotations
 
-import asyncio
 import hashlib
 import json
-import os
 import shutil
-import signal
 import sqlite3
 import sys
-import threading
 from contextlib import closing
 from pathlib import Path
-from types import FrameType
-from typing import Any
 
 from bastion.runtime.logs import configure_logs
 from recorder.catalog import read_row, recordings
@@ -28,6 +22,7 @@ from recorder.recipients import Recipients
 from recorder.seals_check import hold_against, read_chain
 from recorder.store import Store
 from tests.recorder.casts import KEY
+from tests.rig.killing import forked
 
 WATCHED = ("recorder/encryption.py", "recorder/encryption_feed.py")
 STEPS = ("_replace", "_write_whole", "_encrypt")
@@ -42,33 +37,9 @@ async def serve(folder: Path, recipient: str) -> None:
     await store.close()
 
 
-def die_at(step: int) -> None:
-    """Kill this process before the line of that number among the STEPS, in whatever thread."""
-    left = step
-
-    def trace(frame: FrameType, event: str, argument: object) -> Any:
-        nonlocal left
-        if not frame.f_code.co_filename.endswith(WATCHED) or frame.f_code.co_name not in STEPS:
-            return None
-        if event == "line":
-            left -= 1
-            if left < 0:
-                os.kill(os.getpid(), signal.SIGKILL)
-        return trace
-
-    threading.settrace(trace)
-    sys.settrace(trace)
-
-
-def forked(folder: Path, recipient: str, step: int | None = None) -> int:
+def forked_server(folder: Path, recipient: str, step: int | None = None) -> int:
     """Run a server in a child, killed at *step*; its exit status, negative for a signal."""
-    child = os.fork()
-    if child == 0:
-        if step is not None:
-            die_at(step)
-        asyncio.run(serve(folder, recipient))
-        os._exit(0)
-    return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+    return forked(lambda: serve(folder, recipient), step, files=WATCHED, functions=STEPS)
 
 
 def state_of(folder: Path) -> dict[str, object]:
@@ -96,9 +67,9 @@ def main() -> None:
     while True:
         shutil.rmtree(work, ignore_errors=True)
         shutil.copytree(origin, work)
-        status = forked(work, recipient, step)
+        status = forked_server(work, recipient, step)
         died = state_of(work)
-        finished = forked(work, recipient)
+        finished = forked_server(work, recipient)
         (encrypted,) = work.rglob("*.age")
         kept = encrypted.rename(work.parent / f"{step}.cast.age")
         print(json.dumps({"step": step, "status": status, "died": died, "finished": finished,

@@ -12,7 +12,6 @@ import os
 import shutil
 import sqlite3
 import stat
-import subprocess
 import threading
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
@@ -230,20 +229,6 @@ async def test_one_that_waits_to_be_encrypted_is_told_of_and_not_searched(folder
         await store.encryption.wait()
     encrypted(folder)
     assert holding(folder, SECRET) == set()
-
-
-@pytest.fixture
-def small_disk(tmp_path: Path) -> Iterator[Path]:
-    disk = tmp_path / "disk"
-    disk.mkdir()
-    try:
-        subprocess.run(
-            ["mount", "-t", "tmpfs", "-o", "size=1m,mode=0700", "none", disk], check=True, capture_output=True
-        )
-    except (OSError, subprocess.CalledProcessError):
-        pytest.skip("mounting a small tmpfs takes root")
-    yield disk
-    subprocess.run(["umount", disk], check=True)
 
 
 async def test_on_a_full_disk_it_stays_plain_until_there_is_room(small_disk: Path) -> None:

@@ -99,7 +99,7 @@ async def test_what_was_typed_for_somebody_who_is_gone_is_forgotten_and_nothing_
 async def test_peer_that_is_gone_takes_what_is_delivered() -> None:
     """The connection of a channel is gone before the channel's end hears of it."""
     end, channel = client(), object.__new__(_ServerChannel)
-    channel._conn = None  # type: ignore[assignment]
+    channel._conn = None
     end.channel = channel
     async with asyncio.timeout(5):
         await end.deliver([OutputEnded()])
