@@ -69,8 +69,9 @@ class Player:
         The terminal is left in order, also when this is cancelled.
         """
         found, points = await reading(self._look)
-        with open_plain(self._path, self._identities) as file:
-            replay = _Replay(self._path, self._folder, found, Tape(file), points, self._terminal, self._pace)
+        with await reading(open_plain, self._path, self._identities) as file:
+            tape = await reading(Tape, file)
+            replay = _Replay(self._path, self._folder, found, tape, points, self._terminal, self._pace)
             replay.identities, replay.monotonic = self._identities, self._monotonic
             await replay.run(self._start)
 
@@ -199,7 +200,7 @@ class _Replay:
         ):
             return
         self._last_tick = float("-inf")
-        if await self._reel.wind(goal, is_wanted):
+        if await self._reel.wind(goal, is_wanted) and is_wanted():
             self._goal = None
             self._pace.jump(goal)
 

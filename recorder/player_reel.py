@@ -1,7 +1,7 @@
 """Winds a recording to any moment and shows it from there, on the viewer's own terminal.
 
 A seek begins at a key point and shows what follows up to the moment, so that the terminal itself draws what it would
-have drawn from the start. Knows neither keys nor pace.
+have drawn from the start. The tape is read in threads: a disk may take its time. Knows neither keys nor pace.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 
+from recorder.disk import reading
 from recorder.errors import FormatError
 from recorder.events import ErrorOutput, Output
 from recorder.playback import Tape
@@ -76,7 +77,7 @@ class Reel:
             legs = []
             await self._clear()
         if not legs:
-            self._tape.rewind()
+            await reading(self._tape.rewind)
             self.shown = 0.0
         return True
 
@@ -87,36 +88,50 @@ class Reel:
 
     async def _enter(self, leg: Leg) -> None:
         if (note := self._points.note_before(leg.point.offset)) is not None:
-            self._stage.note = self._tape.text_of(note)
-        self._tape.go_to(leg.point)
+            self._stage.note = await reading(self._tape.text_of, note)
+        await reading(self._tape.go_to, leg.point)
         self.shown = leg.point.time
         if leg.point.line > 1:
             await self.write(self._stage.enter(leg.point))
 
     async def show(self, until: float, *, at_least_one: bool = False, before: int | None = None) -> bool:
         """Write a piece of what happened up to *until*, and begins *before* that offset; whether there was any."""
+
+        def is_shown(head: Entry, entries: int) -> bool:
+            is_early = head.time <= until or (at_least_one and not entries)
+            return is_early and (before is None or self._tape.offset < before)
+
+        return await self._show_while(is_shown)
+
+    async def step(self) -> None:
+        """Show what comes next, up to and with the next output."""
+        has_output = False
+
+        def is_shown(head: Entry, _: int) -> bool:
+            nonlocal has_output
+            had_output = has_output
+            has_output = had_output or isinstance(head.event, Output | ErrorOutput)
+            return not had_output
+
+        while not has_output and await self._show_while(is_shown):
+            pass
+
+    async def _show_while(self, is_shown: Callable[[Entry, int], bool]) -> bool:
+        """Write a piece of what comes next while it *is_shown*, which is told how many came before in the piece."""
+        text, entries = await reading(self._taken, is_shown)
+        await self.write(text)
+        return entries > 0
+
+    def _taken(self, is_shown: Callable[[Entry, int], bool]) -> tuple[str, int]:
         pieces, characters, entries = [], 0, 0
         while (head := self._tape.head) and characters < _PIECE_CHARACTERS and entries < _PIECE_ENTRIES:
-            if head.time > until and (entries or not at_least_one):
-                break
-            if before is not None and self._tape.offset >= before:
+            if not is_shown(head, entries):
                 break
             pieces.append(self._stage.show(self._tape.take()))
             characters += len(pieces[-1])
             entries += 1
             self.shown = head.time
-        await self.write("".join(pieces))
-        return entries > 0
-
-    async def step(self) -> None:
-        """Show what comes next, up to and with the next output."""
-        pieces = []
-        while head := self._tape.head:
-            pieces.append(self._stage.show(self._tape.take()))
-            self.shown = head.time
-            if isinstance(head.event, Output | ErrorOutput):
-                break
-        await self.write("".join(pieces))
+        return "".join(pieces), entries
 
     async def write(self, text: str) -> None:
         if text:

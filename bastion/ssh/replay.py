@@ -118,7 +118,7 @@ async def fetch(call: Call) -> int:
             "A file is nothing for a terminal.", hint=f"Leave -t out: fetch {row.id} > {row.path.name}"
         )
     await _note(call, row, "recording.fetched")
-    with row.path.open("rb", buffering=0) as file:
+    with await reading(row.path.open, "rb", buffering=0) as file:
         while piece := await reading(file.read, _PIECE):
             await call.terminal.write(piece)
     return 0

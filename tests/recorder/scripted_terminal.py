@@ -57,7 +57,11 @@ class ScriptedTerminal:
 
     def text(self) -> str:
         """What was written, without escape sequences."""
-        return re.sub(r"\x1b(\[[0-9;?]*[ -/]*[@-~]|[()].|[^\[()])", "", self.written.decode())
+        return _plain(self.written)
+
+    def text_on_screen(self) -> str:
+        """What was written since the screen was last cleared, without escape sequences."""
+        return _plain(self.written[self.written.rindex(b"\x1b[2J") :])
 
     def take(self) -> bytes:
         """What was written so far; from here on anew."""
@@ -71,6 +75,10 @@ class GoneTerminal(ScriptedTerminal):
 
     async def write(self, data: bytes) -> None:
         raise BrokenPipeError("gone")
+
+
+def _plain(written: bytes | bytearray) -> str:
+    return re.sub(r"\x1b(\[[0-9;?]*[ -/]*[@-~]|[()].|[^\[()])", "", written.decode())
 
 
 def start(coroutine: Coroutine[Any, Any, T]) -> asyncio.Task[T]:

@@ -22,7 +22,9 @@ from recorder.events import (
     Output,
     Resized,
 )
+from recorder.playback import Tape
 from recorder.player import Player
+from recorder.reader import Entry
 from recorder.seek_scan import Scan
 from tests.recorder.casts import ID, cast
 from tests.recorder.scripted_terminal import GoneTerminal, ScriptedTerminal, start
@@ -117,6 +119,28 @@ async def test_a_pause_holds_and_a_dot_steps(show: Show) -> None:
     terminal.type(b" ")
     await show.turn(terminal, "three")
     await playing
+
+
+async def test_a_disk_that_does_not_answer_keeps_nobody_else_waiting(
+    show: Show, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    show.record([Output(b"one")])
+    asked, answers, take = threading.Event(), threading.Event(), Tape.take
+
+    def slowly(tape: Tape) -> Entry:
+        asked.set()
+        answers.wait()
+        return take(tape)
+
+    monkeypatch.setattr(Tape, "take", slowly)
+    terminal = ScriptedTerminal(rows=30)
+    playing = start(show.player(terminal, start=1.0).run())
+    while not asked.is_set():
+        await asyncio.sleep(0.005)
+    assert "one" not in terminal.text()
+    answers.set()  # which this would never come to if the reading were done here
+    await playing
+    assert "one" in terminal.text()
 
 
 async def test_a_seek_begins_at_a_key_point(show: Show) -> None:
@@ -262,11 +286,11 @@ async def test_the_keys_are_shown_and_go_away(show: Show) -> None:
     terminal = ScriptedTerminal(b"?", rows=30)
     playing = start(show.player(terminal).run())
     await terminal.until("shorten pauses")
-    terminal.take()
+    assert "shorten pauses" in terminal.text_on_screen()
     terminal.type(b"x")
     await show.turn(terminal, "onetwo")
     await playing
-    assert "shorten pauses" not in terminal.text()
+    assert "shorten pauses" not in terminal.text_on_screen()
 
 
 async def test_speed_and_idle_limit_are_in_the_status_line(show: Show) -> None:
