@@ -8,6 +8,7 @@ second signal jumps ahead. What is still open after that is sealed as interrupte
 from __future__ import annotations
 
 import asyncio
+import gc
 import shutil
 import signal
 import sys
@@ -337,7 +338,12 @@ async def serve(path: Path, *, on_ready: Callable[[Ready], None] = lambda ready:
             loop.add_signal_handler(number, stop)
         loop.add_signal_handler(signal.SIGHUP, bastion.reload)
         try:
-            on_ready(await bastion.start())
+            ready = await bastion.start()
+            # What a server is made of lives as long as it does: to look through all that for garbage would stop
+            # every session for a tenth of a second, again and again.
+            gc.collect()
+            gc.freeze()
+            on_ready(ready)
             async with asyncio.TaskGroup() as group:
                 following = group.create_task(bastion.follow_state())
                 removing = group.create_task(bastion.apply_retention())

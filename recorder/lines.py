@@ -83,7 +83,7 @@ def decode_bytes(text: str, number: int) -> bytes:
 
 def scalar_text(text: str) -> str:
     """*text* without lone surrogates: they are no characters, and strict JSON readers refuse them."""
-    return _SURROGATES.sub("\ufffd", text)
+    return text if text.isascii() else _SURROGATES.sub("\ufffd", text)
 
 
 def drawable(side: int) -> int:

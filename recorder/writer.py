@@ -14,15 +14,14 @@ import os
 import queue
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
-from typing import Literal, TypeVar
+from dataclasses import dataclass
+from typing import Literal
 
 from recorder.disk import writing
 
 Durability = Literal["kernel", "disk"]
-T = TypeVar("T")
 
 SMALL = 4096
 """Bytes that are written in no time, where the disk does not stall."""
@@ -48,13 +47,15 @@ def _taken() -> threading.Lock:
 
 @dataclass(slots=True, eq=False)
 class _Job:
+    """*written* is released when it is, where somebody waits for that; whoever does not is told by the event loop."""
+
     file: OpenFile
     data: bytes
     is_last: bool
     done: asyncio.Future[None]
+    written: threading.Lock | None
+    wants_telling: bool
     failure: OSError | None = None
-    written: threading.Lock = field(default_factory=_taken)
-    wants_telling: bool = True
 
 
 class Writer:
@@ -76,6 +77,7 @@ class Writer:
         self._write = write
         self._sync = sync
         self._is_quick = durability == "kernel"
+        self._written = _taken()
         self._loop = asyncio.get_running_loop()
         self._syncing = ThreadPoolExecutor(SYNCS, thread_name_prefix="recorder-sync")
         self._jobs: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
@@ -84,25 +86,26 @@ class Writer:
 
     def submit(self, file: OpenFile, data: bytes, *, is_last: bool = False) -> asyncio.Future[None]:
         """Queue *data*; the future ends when it is as durable as promised, or with an OSError; the last closes."""
-        job = _Job(file, data, is_last, self._loop.create_future())
         is_quick = self._is_quick and not is_last and len(data) <= SMALL
-        job.wants_telling = not is_quick
+        written = self._written if is_quick else None
+        job = _Job(file, data, is_last, self._loop.create_future(), written, not is_quick)
         self._jobs.put(job)
-        if is_quick:
-            self._wait_briefly(job)
+        if written is not None:
+            self._wait_briefly(job, written)
         return job.done
 
-    def _wait_briefly(self, job: _Job) -> None:
+    def _wait_briefly(self, job: _Job, written: threading.Lock) -> None:
         """Wait for a write that is over in microseconds: to be told of it by the event loop would take far longer.
 
         A disk that takes its time is not waited for again before it has been quick.
         """
-        if job.written.acquire(timeout=PATIENCE):
+        if written.acquire(timeout=PATIENCE):
             _tell([job])
             return
         self._is_quick = False
+        self._written = _taken()  # this one will be released, and nobody waits for it
         job.wants_telling = True  # from here on either the thread sees this, or we see that it has written
-        if job.written.acquire(blocking=False):
+        if written.acquire(blocking=False):
             _tell([job])
 
     async def close(self) -> None:
@@ -120,58 +123,64 @@ class Writer:
             jobs = [job for job in pending if job is not None]
             is_open = len(jobs) == len(pending)
             began = time.monotonic()
-            self._write_round(jobs)
-            if self._durability == "kernel":
-                self._is_quick = time.monotonic() - began < PATIENCE
             for job in jobs:
-                job.written.release()
-            untold = [job for job in jobs if job.wants_telling]
-            if untold and not self._loop.is_closed():
-                self._loop.call_soon_threadsafe(_tell, untold)
-
-    def _write_round(self, jobs: list[_Job]) -> None:
-        for job in jobs:
-            if job.file.failure is None:
-                self._attempt([job], self._write_all, job)
-            else:
                 job.failure = job.file.failure
-        if self._durability == "disk":
-            touched: dict[int, list[_Job]] = {}
-            for job in jobs:
                 if job.failure is None:
-                    touched.setdefault(job.file.descriptor, []).append(job)
-            self._sync_all(touched)
-        for job in jobs:
-            if job.is_last:
-                self._attempt([job], os.close, job.file.descriptor)
+                    self._attempt(self._write_out, [job])
+            if self._durability == "disk":
+                self._sync_all(jobs)
+            else:
+                self._is_quick = time.monotonic() - began < PATIENCE
+            self._end(jobs)
 
-    def _sync_all(self, touched: Mapping[int, list[_Job]]) -> None:
+    def _write_out(self, job: _Job) -> None:
+        descriptor, rest = job.file.descriptor, memoryview(job.data)
+        if not job.is_last and _free_bytes(descriptor) < len(rest) + self._reserve:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        while rest:  # a write may take less than it was given
+            rest = rest[self._write(descriptor, rest) :]
+
+    def _sync_all(self, jobs: Sequence[_Job]) -> None:
+        touched: dict[int, list[_Job]] = {}
+        for job in jobs:
+            if job.failure is None:
+                touched.setdefault(job.file.descriptor, []).append(job)
         if len(touched) == 1:  # as mostly; another thread would only cost
-            for descriptor, written in touched.items():
-                self._attempt(written, self._sync, descriptor)
+            self._attempt(self._sync_file, *touched.values())
         else:
             attempts = [
-                self._syncing.submit(self._attempt, written, self._sync, descriptor)
-                for descriptor, written in touched.items()
+                self._syncing.submit(self._attempt, self._sync_file, written) for written in touched.values()
             ]
             for attempt in attempts:
                 attempt.result()
 
-    def _write_all(self, job: _Job) -> None:
-        if not job.is_last and _free_bytes(job.file.descriptor) < len(job.data) + self._reserve:
-            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-        rest = memoryview(job.data)
-        while rest:  # a write may take less than it was given
-            rest = rest[self._write(job.file.descriptor, rest) :]
+    def _sync_file(self, job: _Job) -> None:
+        self._sync(job.file.descriptor)
+
+    def _end(self, jobs: Sequence[_Job]) -> None:
+        """Close files whose last job this was, and let everybody know."""
+        for job in jobs:
+            if job.is_last:
+                self._attempt(_close, [job])
+            if job.written is not None:
+                job.written.release()
+        untold = [job for job in jobs if job.wants_telling]
+        if untold and not self._loop.is_closed():
+            self._loop.call_soon_threadsafe(_tell, untold)
 
     @staticmethod
-    def _attempt(jobs: list[_Job], step: Callable[[T], None], argument: T) -> None:
+    def _attempt(step: Callable[[_Job], None], jobs: Sequence[_Job]) -> None:
+        """Take *step* for *jobs*, which are of one file: it fails for all of them, and for all that come after."""
         try:
-            step(argument)
+            step(jobs[0])
         except OSError as error:
             for job in jobs:
                 job.failure = job.failure or error
                 job.file.failure = job.file.failure or error
+
+
+def _close(job: _Job) -> None:
+    os.close(job.file.descriptor)
 
 
 def _free_bytes(descriptor: int) -> int:
@@ -179,7 +188,7 @@ def _free_bytes(descriptor: int) -> int:
     return disk.f_bavail * disk.f_frsize
 
 
-def _tell(jobs: list[_Job]) -> None:
+def _tell(jobs: Sequence[_Job]) -> None:
     """In the event loop: end the futures of those who still wait."""
     for job in jobs:
         if job.done.done():

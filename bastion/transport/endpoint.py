@@ -16,7 +16,7 @@ from typing import Any, cast
 import asyncssh
 from asyncssh.channel import SSHChannel
 
-from bastion.transport.hooks import ServerConnection, Visit, flush
+from bastion.transport.hooks import ServerConnection, Visit, sent_at_once
 from bastion.transport.request import Pty, SessionRequest, accepted_environment
 from recorder.events import (
     BreakSent,
@@ -97,8 +97,9 @@ class Endpoint:
 
     async def deliver(self, events: Sequence[Event]) -> None:
         """Pass *events* to the peer and wait until it can take more; a peer that is gone takes everything."""
-        if self.put(events):
-            flush(self.channel)
+        with sent_at_once(self.channel):
+            is_taken = self.put(events)
+        if is_taken:
             await self._writable.wait()
 
     def put(self, events: Sequence[Event]) -> bool:
@@ -381,6 +382,8 @@ class TargetEnd(Endpoint, asyncssh.SSHClientSession[bytes]):
 
 def merge(events: Sequence[Event] | deque[Event]) -> list[Event]:
     """Join neighbouring chunks of the same stream, up to `MERGE_LIMIT` bytes each."""
+    if len(events) == 1:
+        return list(events)
     merged: list[Event] = []
     parts: list[bytes] = []
     kind: type[Output] | type[ErrorOutput] | type[Input] | None = None

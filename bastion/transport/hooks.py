@@ -18,7 +18,8 @@ from __future__ import annotations
 
 import asyncio
 import binascii
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Literal, Protocol, TypeVar, cast
 
@@ -57,6 +58,8 @@ _DEFERRED_LIMIT = 4096
 """Packets that may wait for the end of a key exchange."""
 _MUCH = 1024 * 1024
 """Bytes after which a connection is worth a key exchange that moves it to the cheapest cipher."""
+_PACKET_COST = 4096
+"""Bytes that are as dear to encrypt as it is to begin a packet."""
 S = TypeVar("S", bound="asyncssh.SSHClientSession[bytes]")
 _EMPTY_IGNORE = (String(b""),)
 
@@ -187,8 +190,8 @@ class _Tuned:
         self._joined.append(data)
 
     def _send_joined(self) -> None:
-        if self._joined is not None:
-            data, self._joined = b"".join(self._joined), None
+        data, self._joined = b"".join(self._joined or ()), None
+        if data:
             super()._send(data)  # type: ignore[misc]
 
     def _force_close(self, exc: Exception | None) -> None:
@@ -242,11 +245,19 @@ class _HeldChannel:
             channel._recv_window = window
 
 
-def flush(channel: Any) -> None:
-    """Send now what *channel* was given: by itself that waits for the next turn of the event loop."""
+@contextmanager
+def sent_at_once(channel: Any) -> Iterator[None]:
+    """Send what *channel* is given inside when that is left: by itself it waits for the next turn of the event loop."""
     # A program of ours stands in for a channel; the connection of one may be gone, which get_connection() asserts.
     connection = channel._conn if isinstance(channel, _HeldChannel) else None
-    if isinstance(connection, _Tuned):
+    if not isinstance(connection, _Tuned):
+        yield
+        return
+    if connection._joined is None:
+        connection._joined = []
+    try:
+        yield
+    finally:
         connection._send_joined()
 
 
@@ -327,7 +338,7 @@ class ServerConnection(_Tuned, SSHServerConnection):
 
     def _count(self, data: bytes) -> None:
         if self._moved < _MUCH:
-            self._moved += len(data)
+            self._moved += len(data) + _PACKET_COST
             if self._moved >= _MUCH:
                 self._prefer_fastest()
 

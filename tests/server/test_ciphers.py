@@ -42,6 +42,17 @@ def test_client_that_has_no_faster_cipher_keeps_its_own(alice: Client, only: str
     assert ciphers(done.errors) == [only]
 
 
+def test_client_that_asks_much_changes_too(alice: Client) -> None:
+    with alice.popen("-v", "web-1@localhost", "cat") as ssh:
+        assert ssh.stdin and ssh.stdout and ssh.stderr
+        for _ in range(200):  # in few bytes and many packets
+            ssh.stdin.write(b"x")
+            ssh.stdin.flush()
+            assert ssh.stdout.read(1) == b"x"
+        _, errors = ssh.communicate(timeout=20)
+    assert ciphers(errors.decode()) == [CHACHA, GCM]
+
+
 def test_client_that_moves_little_is_left_alone(alice: Client) -> None:
     done = alice.run("-v", "web-1@localhost", "head -c 500000 /dev/zero | wc -c")
     assert (done.text, ciphers(done.errors)) == ("500000\n", [CHACHA])

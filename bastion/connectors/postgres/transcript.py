@@ -20,7 +20,6 @@ from bastion.connectors.postgres.prepared import Field, Names, Portal, Prepared,
 from bastion.connectors.postgres.secrets import without_passwords
 from bastion.connectors.postgres.table import Table
 from bastion.runtime.logs import printable
-from bastion.transport.endpoint import merge
 from recorder.events import Event, Happened, Output, Scalar
 
 LONGEST_FACT = 64 * 1024
@@ -66,6 +65,7 @@ class Transcript:
         self.copies = Copies(keeping.copied if is_drawn else 0)  # else a terminal shows them
         self._is_amid_line = False
         self._events: list[Event] = []
+        self._drawn: list[str] = []
         self._since = 0.0
         self.status = IDLE
         self.server = ServerFraming(self._said)
@@ -92,7 +92,7 @@ class Transcript:
     def refused(self, what: str) -> list[Event]:
         """What to record of a message that is not passed on."""
         self._draw(f"{self._prompt}({what})\nERROR:  the bastion does not pass this on\n")
-        self._events.append(Happened("sql", f"({what})", {**self._facts, "error": "refused by the bastion"}))
+        self._add(Happened("sql", f"({what})", {**self._facts, "error": "refused by the bastion"}))
         return self._take()
 
     def end(self) -> list[Event]:
@@ -160,9 +160,7 @@ class Transcript:
         else:
             for start in range(0, len(asked.text) or 1, LONGEST_FACT):
                 part = asked.text[start : start + LONGEST_FACT]
-                self._events.append(
-                    Happened("statement", part, {**self._facts, **_numbered(asked.parameters)})
-                )
+                self._add(Happened("statement", part, {**self._facts, **_numbered(asked.parameters)}))
 
     # The server
 
@@ -289,7 +287,9 @@ class Transcript:
 
     def _keep(self, contents: Sequence[Event]) -> None:
         """Show *contents*, which may end amid a line."""
-        self._events += contents
+        if not contents:
+            return
+        self._add(*contents)
         shown = next((event for event in reversed(contents) if isinstance(event, Output)), None)
         if shown is not None:
             self._is_amid_line = not shown.data.endswith(b"\n")
@@ -317,11 +317,8 @@ class Transcript:
         more: dict[str, Scalar] = {"seconds": round(self._since - asked.began, 6)}
         if len(text) > LONGEST_FACT:
             more["characters"] = len(text)
-        self._events.append(
-            Happened(
-                "sql", text[:LONGEST_FACT], {**self._facts, **_numbered(asked.parameters), **facts, **more}
-            )
-        )
+        told = {**self._facts, **_numbered(asked.parameters), **facts, **more}
+        self._add(Happened("sql", text[:LONGEST_FACT], told))
 
     @property
     def _facts(self) -> dict[str, Scalar]:
@@ -337,11 +334,19 @@ class Transcript:
             return
         self._keep(self.copies.told_received())
         start, self._is_amid_line = "\n" if self._is_amid_line else "", False
-        self._events.append(Output(f"{start}{text}".encode()))
+        self._drawn.append(f"{start}{text}")
+
+    def _add(self, *events: Event) -> None:
+        """Add *events* behind what was drawn."""
+        if self._drawn:
+            self._events.append(Output("".join(self._drawn).encode()))
+            self._drawn.clear()
+        self._events += events
 
     def _take(self) -> list[Event]:
+        self._add()
         events, self._events = self._events, []
-        return merge(events)
+        return events
 
 
 def _numbered(parameters: Sequence[str]) -> dict[str, Scalar]:
