@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from recorder import seek_index
+from recorder import feed, seek_index
 from recorder.events import Event, Noted, Output
 from recorder.header import Header
 from recorder.index import Filter
@@ -20,7 +20,8 @@ from tests.recorder.casts import KEY, STARTED
 
 @pytest.fixture(autouse=True)
 def small(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Small recordings are worth keeping here."""
+    """Small recordings are worth keeping here, in this process."""
+    monkeypatch.setattr(feed, "LONG", 1 << 30)
     monkeypatch.setattr(seek_index, "WORTH_KEEPING", 1000)
 
 
