@@ -44,10 +44,12 @@ class Show:
     def player(self, terminal: ScriptedTerminal, **options: float | None) -> Player:
         return Player(self.path, terminal, monotonic=lambda: self.now, **options)  # type: ignore[arg-type]
 
-    async def turn(self, terminal: ScriptedTerminal, text: str, by: float = 0.01) -> None:
-        """Turn the clock until *text* is written."""
+    async def turn(
+        self, terminal: ScriptedTerminal, text: str, by: float = 0.01, end: float = float("inf")
+    ) -> None:
+        """Turn the clock until *text* is written, and not beyond *end*: the player may be behind it."""
         while text not in terminal.text():
-            self.now += by
+            self.now = min(self.now + by, end)
             await asyncio.sleep(0.005)
 
     async def play(
@@ -315,7 +317,7 @@ async def test_a_full_terminal_has_no_status_line_until_a_pause(show: Show) -> N
     show.record([Output(b"one")], [Output(b"two")])
     terminal = ScriptedTerminal(rows=24)
     playing = start(show.player(terminal).run())
-    await show.turn(terminal, "one")
+    await show.turn(terminal, "one", end=0.15)
     assert "? keys" not in terminal.text()
     terminal.type(b" ")
     await terminal.until("? keys")
@@ -353,7 +355,7 @@ async def test_a_resize_of_the_viewers_terminal_draws_again(show: Show) -> None:
     show.record([Output(b"one")], [Output(b"two")])
     terminal = ScriptedTerminal(rows=30)
     playing = start(show.player(terminal).run())
-    await show.turn(terminal, "one")
+    await show.turn(terminal, "one", end=0.15)
     terminal.take()
     terminal.resize(100, 40)
     await terminal.until("one")
