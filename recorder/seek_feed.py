@@ -6,7 +6,7 @@ Until those are found a seek takes longer, and nothing else.
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
-from contextlib import closing, suppress
+from contextlib import closing
 from pathlib import Path
 
 import structlog
@@ -30,8 +30,7 @@ class SeekFeed(Feed):
         super().__init__(folder, name="seek", min_free_bytes=min_free_bytes)
 
     def _derive(self, row: SessionRow) -> None:
-        with suppress(FileNotFoundError):  # removed, or encrypted, before its turn came
-            enter_points(self._folder, row.id, row.path, self._rests)
+        enter_points(self._folder, row.id, row.path, self._rests)
 
     def _catch_up(self, rows: list[SessionRow]) -> None:
         with (
