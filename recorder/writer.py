@@ -1,9 +1,9 @@
 """The thread that writes: bytes of all recordings, to their files, in the order they came.
 
-The event loop waits for no disk, but half a millisecond for one that is quick. What is pending is written in one round;
-with durability "disk" the round ends with an fdatasync of each file touched, all at the same time: what a file system
-is asked for together it commits together, so that many sessions share the wait. Then the callers hear of it. A file
-that failed once takes nothing more. Knows nothing of the format.
+The event loop waits for no disk, but half a millisecond a turn for one that is quick. What is pending is
+written in one round; with durability "disk" the round ends with an fdatasync of each file touched, all at the
+same time: what a file system is asked for together it commits together, so that many sessions share the wait.
+Then the callers hear of it. A file that failed once takes nothing more. Knows nothing of the format.
 """
 
 from __future__ import annotations
@@ -47,15 +47,22 @@ def _taken() -> threading.Lock:
 
 @dataclass(slots=True, eq=False)
 class _Job:
-    """*written* is released when it is, where somebody waits for that; whoever does not is told by the event loop."""
+    """Bytes for a file, the last of which closes it."""
 
     file: OpenFile
     data: bytes
     is_last: bool
     done: asyncio.Future[None]
-    written: threading.Lock | None
-    wants_telling: bool
     failure: OSError | None = None
+
+
+@dataclass(slots=True, eq=False)
+class _Batch:
+    """*written* is released when all are, where somebody waits for that; else the event loop tells who does."""
+
+    jobs: Sequence[_Job]
+    written: threading.Lock | None = None
+    wants_telling: bool = True
 
 
 class Writer:
@@ -78,38 +85,60 @@ class Writer:
         self._sync = sync
         self._is_quick = durability == "kernel"
         self._written = _taken()
+        self._has_waited = False
+        self._gathered: list[_Job] = []
         self._loop = asyncio.get_running_loop()
         self._syncing = ThreadPoolExecutor(SYNCS, thread_name_prefix="recorder-sync")
-        self._jobs: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
+        self._jobs: queue.SimpleQueue[_Batch | None] = queue.SimpleQueue()
         self._thread = threading.Thread(target=self._run, name="recorder", daemon=True)
         self._thread.start()
 
     def submit(self, file: OpenFile, data: bytes, *, is_last: bool = False) -> asyncio.Future[None]:
         """Queue *data*; the future ends when it is as durable as promised, or with an OSError; the last closes."""
-        is_quick = self._is_quick and not is_last and len(data) <= SMALL
-        written = self._written if is_quick else None
-        job = _Job(file, data, is_last, self._loop.create_future(), written, not is_quick)
-        self._jobs.put(job)
-        if written is not None:
-            self._wait_briefly(job, written)
+        job = _Job(file, data, is_last, self._loop.create_future())
+        if not self._is_quick or is_last or len(data) > SMALL:
+            self._hand_over(job)
+        elif self._has_waited:
+            self._gathered.append(job)
+        else:
+            self._write_now([job])
         return job.done
 
-    def _wait_briefly(self, job: _Job, written: threading.Lock) -> None:
-        """Wait for a write that is over in microseconds: to be told of it by the event loop would take far longer.
+    def _hand_over(self, *jobs: _Job) -> None:
+        """Have *jobs* written in their turn, behind what is gathered."""
+        gathered, self._gathered = self._gathered, []
+        self._jobs.put(_Batch([*gathered, *jobs]))
 
-        A disk that takes its time is not waited for again before it has been quick.
+    def _write_now(self, jobs: Sequence[_Job]) -> None:
+        """Wait for writes that are over in microseconds: to be told of them by the event loop would take far longer.
+
+        Once in a turn of the loop: what other sessions have in it goes together, in the next. A disk that takes its
+        time is not waited for again before it has been quick.
         """
-        if written.acquire(timeout=PATIENCE):
-            _tell([job])
+        self._has_waited = True
+        self._loop.call_soon(self._begin_turn)
+        batch = _Batch(jobs, self._written, wants_telling=False)
+        self._jobs.put(batch)
+        if self._written.acquire(timeout=PATIENCE):
+            _tell(jobs)
             return
+        late, self._written = self._written, _taken()  # it will be released, and nobody waits for it
         self._is_quick = False
-        self._written = _taken()  # this one will be released, and nobody waits for it
-        job.wants_telling = True  # from here on either the thread sees this, or we see that it has written
-        if written.acquire(blocking=False):
-            _tell([job])
+        batch.wants_telling = True  # from here on either the thread sees this, or we see that it has written
+        if late.acquire(blocking=False):
+            _tell(jobs)
+
+    def _begin_turn(self) -> None:
+        self._has_waited = False
+        if self._gathered and self._is_quick:
+            gathered, self._gathered = self._gathered, []
+            self._write_now(gathered)
+        elif self._gathered:
+            self._hand_over()
 
     async def close(self) -> None:
         """Write what is pending and end the thread."""
+        self._hand_over()
         self._jobs.put(None)
         await writing(self._thread.join)
         self._syncing.shutdown()
@@ -120,8 +149,9 @@ class Writer:
             pending = [self._jobs.get()]
             while not self._jobs.empty():
                 pending.append(self._jobs.get())
-            jobs = [job for job in pending if job is not None]
-            is_open = len(jobs) == len(pending)
+            batches = [batch for batch in pending if batch is not None]
+            is_open = len(batches) == len(pending)
+            jobs = [job for batch in batches for job in batch.jobs]
             began = time.monotonic()
             for job in jobs:
                 job.failure = job.file.failure
@@ -131,7 +161,7 @@ class Writer:
                 self._sync_all(jobs)
             else:
                 self._is_quick = time.monotonic() - began < PATIENCE
-            self._end(jobs)
+            self._end(batches)
 
     def _write_out(self, job: _Job) -> None:
         descriptor, rest = job.file.descriptor, memoryview(job.data)
@@ -157,14 +187,15 @@ class Writer:
     def _sync_file(self, job: _Job) -> None:
         self._sync(job.file.descriptor)
 
-    def _end(self, jobs: Sequence[_Job]) -> None:
+    def _end(self, batches: Sequence[_Batch]) -> None:
         """Close files whose last job this was, and let everybody know."""
-        for job in jobs:
-            if job.is_last:
-                self._attempt(_close, [job])
-            if job.written is not None:
-                job.written.release()
-        untold = [job for job in jobs if job.wants_telling]
+        for batch in batches:
+            for job in batch.jobs:
+                if job.is_last:
+                    self._attempt(_close, [job])
+            if batch.written is not None:
+                batch.written.release()
+        untold = [job for batch in batches if batch.wants_telling for job in batch.jobs]
         if untold and not self._loop.is_closed():
             self._loop.call_soon_threadsafe(_tell, untold)
 

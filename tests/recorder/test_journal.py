@@ -24,7 +24,7 @@ from recorder.reader import open_recording
 from recorder.statements import Account
 from recorder.store import Store
 from recorder.verify import verify_file
-from recorder.writer import Durability, OpenFile, Writer
+from recorder.writer import SMALL, Durability, OpenFile, Writer
 from tests.recorder.casts import ID, KEY, STARTED, header
 
 
@@ -312,6 +312,32 @@ async def test_files_of_several_sessions_are_synced_at_the_same_time(tmp_path: P
     for file in (first, *others):
         os.close(file.descriptor)
     await writer.close()
+
+
+async def test_what_is_written_in_one_turn_of_the_loop_keeps_its_order(tmp_path: Path) -> None:
+    """Only the first write of a turn is waited for: later ones go together, unless a long one goes before."""
+    writer = Writer("kernel")
+    file, path = OpenFile(os.open(tmp_path / "a", os.O_WRONLY | os.O_CREAT)), tmp_path / "a"
+    pieces = [b"1", b"2", b"3", b"4" * (SMALL + 1), b"5", b"6"]
+    for done in [writer.submit(file, piece) for piece in pieces]:
+        await done
+    assert path.read_bytes() == b"".join(pieces)
+    for piece in (b"7", b"8"):
+        writer.submit(file, piece)
+    writer.submit(file, b"9", is_last=True)
+    await writer.close()
+    assert path.read_bytes() == b"".join(pieces) + b"789"
+
+
+async def test_what_waits_for_the_next_turn_is_written_when_the_writer_closes(tmp_path: Path) -> None:
+    writer = Writer("kernel")
+    files = [OpenFile(os.open(tmp_path / name, os.O_WRONLY | os.O_CREAT)) for name in "abc"]
+    for file in files:
+        writer.submit(file, b"1")
+    await writer.close()
+    assert [(tmp_path / name).read_bytes() for name in "abc"] == [b"1"] * 3
+    for file in files:
+        os.close(file.descriptor)
 
 
 async def test_a_stalled_disk_does_not_stall_the_event_loop(tmp_path: Path) -> None:
