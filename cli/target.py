@@ -6,20 +6,19 @@ import asyncio
 import time
 from collections.abc import Sequence
 from dataclasses import asdict
-from pathlib import Path
 
 import click
 
 from bastion.ca.authorities import Authorities
 from bastion.config.targets import KubernetesTarget, SshTarget, Target
-from bastion.config.write import write_target
 from bastion.errors import ConfigError
 from bastion.ops.clusters import manifest
-from bastion.ops.targets import Check, HostKey, check, login_to_try, scan, setup_lines
+from bastion.ops.targets import Check, check, login_to_try, scan
 from bastion.state.store import State
 from cli.output import Column, clean, json_option, print_json, print_rows
 from cli.settings import Settings, pass_settings
-from cli.state import operator, with_state
+from cli.state import with_state
+from cli.target_add import add, add_kubernetes, add_postgres
 
 
 @click.group()
@@ -27,77 +26,8 @@ def target() -> None:
     """Add, list, check and scan targets."""
 
 
-@target.command("add")
-@click.argument("name")
-@click.argument("address")
-@click.option("--port", type=click.IntRange(1, 65535), default=22, show_default=True)
-@click.option("--description", default="", help="One line for the picker.")
-@click.option("--label", "labels", multiple=True, metavar="KEY=VALUE", help="A label that rules can name.")
-@click.option("--login", help="Login taken when nobody names one.")
-@click.option(
-    "--host-key", "host_keys", multiple=True, metavar="KEY", help="A host key, as ssh-keyscan prints it."
-)
-@click.option("--host-ca", "host_ca", multiple=True, metavar="KEY", help="A CA that signs its host key.")
-@click.option(
-    "--fingerprint", metavar="SHA256:…", help="Take the scanned host key if it has this fingerprint."
-)
-@click.option(
-    "--key-file",
-    type=click.Path(path_type=Path, exists=True, dir_okay=False, resolve_path=True),
-    help="A private key to sign in with, where it cannot trust the target CA.",
-)
-@click.option("--legacy-algorithms", is_flag=True, help="It is old: SHA-1 and small groups will do for it.")
-@pass_settings
-def add(
-    settings: Settings,
-    name: str,
-    address: str,
-    port: int,
-    description: str,
-    labels: Sequence[str],
-    login: str | None,
-    host_keys: Sequence[str],
-    host_ca: Sequence[str],
-    fingerprint: str | None,
-    key_file: Path | None,
-    legacy_algorithms: bool,
-) -> None:
-    """Add the SSH host ADDRESS as the target NAME.
-
-    Without --host-key or --host-ca its host keys are scanned and shown, and you confirm them.
-    """
-    if settings.config.target(name) is not None:
-        raise ConfigError(f"there is a target {name} already", hint="See: bastion target list")
-    if not host_keys and not host_ca:
-        host_keys = _confirmed(asyncio.run(scan(address, port)), name, fingerprint)
-    try:
-        new = SshTarget(
-            name=name,
-            address=address,
-            port=port,
-            description=description,
-            labels=_labels(labels),
-            login=login,
-            host_keys=tuple(host_keys),
-            host_ca=tuple(host_ca),
-            key_file=key_file,
-            legacy_algorithms=legacy_algorithms,
-        )
-    except ValueError as error:
-        raise ConfigError(f"{name} cannot be added: {_first(error)}") from error
-    file = write_target(settings.path, new)
-    click.echo(f"Wrote {file}.", err=True)
-    trusted = with_state(settings, lambda state: _added(state, new))
-    click.echo("To let the bastion in, run this on the target as root:\n", err=True)
-    click.echo(setup_lines(new, trusted))
-    click.echo(f"\nThen: bastion target check {new.name}", err=True)
-
-
-async def _added(state: State, new: SshTarget) -> list[str]:
-    """Note the target in the audit trail; returns the lines of the target CA."""
-    # The running server notices that the state changed, and reads the configuration again.
-    await state.audit.record("target.added", user=operator(), target=new.name, address=new.address)
-    return [key.public for key in await state.ca_keys.list("target") if key.is_trusted(time.time())]
+for command in (add, add_postgres, add_kubernetes):
+    target.add_command(command)
 
 
 @target.command("list")
@@ -232,35 +162,3 @@ def _named(settings: Settings, name: str) -> Target:
     if found is None:
         raise ConfigError(f"there is no target {name!r}", hint="See: bastion target list")
     return found
-
-
-def _confirmed(keys: Sequence[HostKey], name: str, fingerprint: str | None) -> list[str]:
-    """The scanned keys a person vouches for, by --fingerprint or at the prompt."""
-    if fingerprint is not None:
-        if not (right := [key.line for key in keys if key.fingerprint == fingerprint]):
-            shown = ", ".join(key.fingerprint for key in keys)
-            raise ConfigError(f"{name} shows no host key with that fingerprint, but {shown}")
-        return right
-    for key in keys:
-        click.echo(f"{key.line.split()[0]:22} {key.fingerprint}", err=True)
-    click.confirm(f"Are these the host keys of {name}?", abort=True, err=True)
-    return [key.line for key in keys]
-
-
-def _labels(pairs: Sequence[str]) -> dict[str, str]:
-    labels = {}
-    for pair in pairs:
-        key, equals, value = pair.partition("=")
-        if not equals or not key:
-            raise click.UsageError(f"--label {pair!r} is not KEY=VALUE")
-        labels[key] = value
-    return labels
-
-
-def _first(error: ValueError) -> str:
-    """The first line of a pydantic error that says something."""
-    errors = getattr(error, "errors", None)
-    if errors is None:
-        return str(error)
-    first = errors()[0]
-    return f"{'.'.join(map(str, first['loc']))}: {first['msg'].removeprefix('Value error, ')}"

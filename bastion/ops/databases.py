@@ -9,6 +9,7 @@ from bastion.connectors.postgres.messages import Malformed, fields_of, message
 from bastion.connectors.postgres.server import Server, SignInRefused, signed_in
 from bastion.connectors.postgres.stream import Buffered
 from bastion.errors import TargetError
+from bastion.ops.database_setup import hba_line, role_on
 
 _ABOUT = """
 SELECT current_setting('server_version'), current_user, rolsuper, rolcreaterole, rolreplication, rolbypassrls,
@@ -58,7 +59,7 @@ async def examine_database(target: PostgresTarget, login: str) -> ServerAccount:
     if closed:
         return ServerAccount(
             notes=notes,
-            problem=f"{_role(account)} cannot connect to {', '.join(closed)}",
+            problem=f"{role_on(account)} cannot connect to {', '.join(closed)}",
             hint="Does the database exist? GRANT CONNECT ON DATABASE … TO … lets the role in.",
         )
     return ServerAccount(notes=notes)
@@ -119,22 +120,15 @@ def _notes(
     return tuple(notes)
 
 
-def _role(account: PostgresAccount) -> str:
-    return account.role or account.login
-
-
 def _advice(target: PostgresTarget, account: PostgresAccount, code: str) -> str:
-    role = _role(account)
+    role = role_on(account)
     match code:
         case "28P01" if account.password_file is not None:
             return f"Is {account.password_file} the password of {role}? Set it: \\password {role}"
         case "28P01":
             return f"The server asks for a password of {role}; for a certificate pg_hba.conf must say cert."
         case "28000":
-            method = "cert" if account.certificate_file is not None else "scram-sha-256"
-            kind = "host" if target.tls == "off" else "hostssl"
-            line = f"{kind} all {role} ADDRESS-OF-THE-BASTION {method}"
-            return f"Does {role} exist, with LOGIN? pg_hba.conf needs: {line}"
+            return f"Does {role} exist, with LOGIN? pg_hba.conf needs: {hba_line(target, account)}"
         case "3D000":
             return "databases names what the server does not have."
         case "53300":

@@ -70,7 +70,7 @@ async def test_what_an_account_may_do_beyond_its_database_is_told(orders: Orders
             "orders_reader cannot connect to none_such",
             "GRANT CONNECT",
         ),
-        ({"tls": "off"}, "no pg_hba.conf entry", "pg_hba.conf needs: host all orders_reader"),
+        ({"tls": "off"}, "no pg_hba.conf entry", "pg_hba.conf needs: host orders orders_reader"),
         ({"tls_ca": None}, "cannot prove that it is the right server", ""),
         ({"tls_name": "another"}, "cannot prove that it is the right server", ""),
     ],
